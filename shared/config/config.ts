@@ -1,0 +1,154 @@
+/**
+ * The configuration of every process: one schema, all defaults here, read once in each main. Precedence: environment > file > default.
+ * Human units in (`"5s"`, `"1MB"` never appear: the unit is in the name), all problems reported at once, unknown keys refused.
+ * This folder is the only reader of process.env.
+ */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { ConfigError, toError } from "../kernel/errors.ts";
+
+const lane = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,40}$/, "lower-case letters, digits and dashes, at most 41 characters")
+  .describe("whole pipeline of its own over the same code; live = the default one");
+
+const schema = z.strictObject({
+  lane: lane.default("live"),
+  generation: z.coerce.number().int().min(1).default(1),
+  /** A lane of history: no age check, and only a `drain` control record, never an idle tick, closes its last windows. */
+  historical: z.stringbool().or(z.boolean()).default(false),
+  /** Partitions of every events topic. Fixed per generation. */
+  partitions: z.coerce.number().int().min(1).max(1024).default(4),
+  /** Folder for snapshots, rules releases, logs; the local stand-in for S3. */
+  dataDir: z.string().min(1).default(".weir"),
+
+  kafka: z.string().min(1).describe("host:port[,host:port]").default("127.0.0.1:9092"),
+  clickhouse: z.url().default("http://127.0.0.1:8123"),
+  clickhouseUser: z.string().default("default"),
+  clickhousePassword: z.string().default(""),
+  clickhouseDatabase: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]*$/)
+    .default("weir"),
+  postgres: z.string().min(1).describe("postgres:// connection string").default("postgres://weir@127.0.0.1:5432/weir"),
+  redis: z.string().min(1).describe("redis:// connection string").default("redis://127.0.0.1:6379"),
+
+  /** How far event times may run behind the newest one before an event is late. */
+  outOfOrdernessMs: z.coerce.number().int().min(0).max(3_600_000).default(5_000),
+  /** How far behind the bound an idle partition's watermark is kept. */
+  idleMarginMs: z.coerce.number().int().min(0).max(3_600_000).default(5_000),
+  /** Same event_id within this much log time = duplicate. */
+  dedupHorizonMs: z.coerce.number().int().min(1_000).max(86_400_000).default(600_000),
+  /** A cut closes after so many rows or so much log time: the block that ClickHouse gets as one insert. */
+  cutRows: z.coerce.number().int().min(1).max(1_000_000).default(65_536),
+  cutMs: z.coerce.number().int().min(10).max(60_000).default(1_000),
+  /** A quiet partition gets a tick after this long. */
+  idleTickMs: z.coerce.number().int().min(50).max(60_000).default(500),
+  snapshotIntervalMs: z.coerce.number().int().min(100).max(3_600_000).default(60_000),
+  transactionTimeoutMs: z.coerce.number().int().min(10_000).max(900_000).default(60_000),
+
+  /** Event time more than this ahead of log time is rejected, and more than this behind (live sources). */
+  maxFutureSkewMs: z.coerce.number().int().min(0).default(300_000),
+  maxAgeMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(30 * 86_400_000),
+  maxEventBytes: z.coerce.number().int().min(1_024).max(900_000).default(262_144),
+
+  /** Records per invocation of the validator, 1 to 10,000 (the event source mapping's limit). */
+  validatorBatchSize: z.coerce.number().int().min(1).max(10_000).default(1_000),
+  validatorTimeoutMs: z.coerce.number().int().min(1_000).max(900_000).default(30_000),
+
+  statusPort: z.coerce.number().int().min(0).max(65_535).default(0),
+});
+
+export type Config = Readonly<z.output<typeof schema>>;
+
+/** `dataDir` -> `WEIR_DATA_DIR`. */
+export function variableOf(key: string): string {
+  return `WEIR_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+const VARIABLES: ReadonlyMap<string, string> = new Map(Object.keys(schema.shape).map((key) => [variableOf(key), key]));
+
+/** Variables that steer a process, not the pipeline: read elsewhere in this folder. */
+const PROCESS_VARIABLES: ReadonlySet<string> = new Set(["WEIR_CONFIG", "WEIR_PARENT_PIPE", "WEIR_FAILPOINT", "WEIR_LOG_LEVEL"]);
+
+/** @throws ConfigError naming every problem. */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const problems: string[] = [];
+  const input: Record<string, unknown> = {};
+  const file = environment["WEIR_CONFIG"];
+  if (file !== undefined) Object.assign(input, readConfigFile(file, problems));
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith("WEIR_") || value === undefined || PROCESS_VARIABLES.has(variable)) continue;
+    const key = VARIABLES.get(variable);
+    if (key === undefined) problems.push(`${variable}: unknown variable${nearest(variable, [...VARIABLES.keys()])}`);
+    else input[key] = value;
+  }
+  const parsed = schema.safeParse(input);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) {
+      if (issue.code === "unrecognized_keys") {
+        for (const key of issue.keys) problems.push(`${key}: unknown key${nearest(key, [...VARIABLES.values()])}`);
+      } else {
+        const key = String(issue.path[0]);
+        problems.push(`${key}: ${issue.message}, got ${JSON.stringify(input[key])} (set by ${variableOf(key)})`);
+      }
+    }
+  }
+  if (parsed.success && parsed.data.cutMs > parsed.data.transactionTimeoutMs) {
+    problems.push(`cutMs: must not exceed transactionTimeoutMs, got ${parsed.data.cutMs} > ${parsed.data.transactionTimeoutMs}`);
+  }
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems);
+  return Object.freeze(parsed.data);
+}
+
+function readConfigFile(file: string, problems: string[]): object {
+  try {
+    const content: unknown = JSON.parse(readFileSync(file, "utf8"));
+    if (typeof content === "object" && content !== null && !Array.isArray(content)) return content;
+    problems.push(`${file}: must hold one JSON object`);
+  } catch (thrown) {
+    problems.push(`${file}: ${toError(thrown).message}`);
+  }
+  return {};
+}
+
+function nearest(word: string, candidates: readonly string[]): string {
+  let best = "";
+  let bestDistance = 4;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best === "" ? "" : `, did you mean ${best}?`;
+}
+
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = a[i - 1] === b[j - 1] ? 0 : 1;
+      current.push(Math.min(previous[j]! + 1, current[j - 1]! + 1, previous[j - 1]! + change));
+    }
+    previous = current;
+  }
+  return previous[b.length]!;
+}
+
+/** The environment that makes a child process load this very configuration. */
+export function environmentOf(config: Partial<Config>): Record<string, string> {
+  return Object.fromEntries(Object.entries(config).map(([key, value]) => [variableOf(key), String(value)]));
+}
+
+/** What steers a process rather than the pipeline. */
+export const processFlags = {
+  /** The parent holds our stdin open; its end means that the parent is gone. */
+  parentPipe: process.env["WEIR_PARENT_PIPE"] === "1",
+  /** `point:action`, e.g. `before-commit:kill`; read by test builds only. */
+  failpoint: process.env["WEIR_FAILPOINT"],
+  logLevel: process.env["WEIR_LOG_LEVEL"] ?? "info",
+} as const;

@@ -1,0 +1,45 @@
+/**
+ * The life of a process that the starter (or ECS) runs. Protocol with the starter: the first line on stdout is JSON `{"ready":true,...facts}`,
+ * logs are JSON lines on stderr, SIGTERM or the end of stdin means drain and leave, exit 0 after a drain, 1 after a bug, 2 for a bad
+ * configuration, 4 when a dependency never came.
+ */
+import { type Config, loadConfig, processFlags } from "../config/config.ts";
+import { armFailpoint } from "../kernel/failpoint.ts";
+import { ConfigError, describeError, toError, UnavailableError } from "../kernel/errors.ts";
+import { createLogger, type Logger } from "./logger.ts";
+
+export interface ServiceContext {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Aborts when the process is to drain and leave. */
+  readonly stop: AbortSignal;
+  /** Says on stdout that the service works now. Once. */
+  ready(facts?: Readonly<Record<string, string | number>>): void;
+}
+
+/** Runs `main` until it returns (after `stop`) or throws. Never returns to the caller: the process exits. */
+export async function runService(name: string, main: (context: ServiceContext) => Promise<void>): Promise<never> {
+  const log = createLogger({ service: name, pid: process.pid });
+  const stopping = new AbortController();
+  if (processFlags.failpoint !== undefined) armFailpoint(processFlags.failpoint);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stopping.abort(new Error(signal)));
+  if (processFlags.parentPipe) {
+    process.stdin.resume();
+    process.stdin.on("end", () => stopping.abort(new Error("parent gone")));
+    process.stdin.on("error", () => stopping.abort(new Error("parent gone")));
+  }
+  try {
+    const config = loadConfig();
+    await main({
+      config,
+      log,
+      stop: stopping.signal,
+      ready: (facts = {}) => void process.stdout.write(`${JSON.stringify({ ready: true, ...facts })}\n`),
+    });
+    process.exit(0);
+  } catch (thrown) {
+    const error = toError(thrown);
+    log.error("service ended by an error", { error: describeError(error), code: (error as { code?: string }).code, stack: error.stack });
+    process.exit(error instanceof ConfigError ? 2 : error instanceof UnavailableError ? 4 : 1);
+  }
+}

@@ -1,0 +1,17 @@
+import { defineConfig } from "vitest/config";
+
+/** Files whose tests need the local servers share one stack, started once per run (test/support/stack.ts). */
+const onRealServers = { globalSetup: ["test/support/stack.ts"], testTimeout: 60_000, hookTimeout: 60_000 };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 10_000 } },
+      { test: { name: "static", include: ["test/static/**/*.test.ts"], testTimeout: 60_000 } },
+      { test: { name: "property", include: ["test/property/**/*.test.ts"], testTimeout: 120_000 } },
+      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], testTimeout: 300_000 } },
+      { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...onRealServers, testTimeout: 120_000 } },
+      { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], ...onRealServers, testTimeout: 300_000, fileParallelism: false } },
+    ],
+  },
+});
