@@ -73,7 +73,7 @@ export function variableOf(key: string): string {
 const VARIABLES: ReadonlyMap<string, string> = new Map(Object.keys(schema.shape).map((key) => [variableOf(key), key]));
 
 /** Variables that steer a process, not the pipeline: read elsewhere in this folder. */
-const PROCESS_VARIABLES: ReadonlySet<string> = new Set(["WEIR_CONFIG", "WEIR_PARENT_PIPE", "WEIR_FAILPOINT", "WEIR_LOG_LEVEL"]);
+const PROCESS_VARIABLES: ReadonlySet<string> = new Set(["WEIR_CONFIG", "WEIR_PARENT_PIPE", "WEIR_FAILPOINT", "WEIR_LOG_LEVEL", "WEIR_TEST_STACK"]);
 
 /** @throws ConfigError naming every problem. */
 export function loadConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
@@ -116,7 +116,8 @@ function readConfigFile(file: string, problems: string[]): object {
   return {};
 }
 
-function nearest(word: string, candidates: readonly string[]): string {
+/** `, did you mean X?` for the candidate that is at most three edits away, or nothing. */
+export function nearest(word: string, candidates: readonly string[]): string {
   let best = "";
   let bestDistance = 4;
   for (const candidate of candidates) {
@@ -139,6 +140,14 @@ function editDistance(a: string, b: string): number {
   return previous[b.length]!;
 }
 
+/** Keys that environment or file set, as opposed to defaults: an address that somebody named is an address to use, not to start a server on. */
+export function givenKeys(environment: Readonly<Record<string, string | undefined>> = process.env): ReadonlySet<string> {
+  const file = environment["WEIR_CONFIG"];
+  const keys = new Set(file === undefined ? [] : Object.keys(readConfigFile(file, [])));
+  for (const [variable, key] of VARIABLES) if (environment[variable] !== undefined) keys.add(key);
+  return keys;
+}
+
 /** The environment that makes a child process load this very configuration. */
 export function environmentOf(config: Partial<Config>): Record<string, string> {
   return Object.fromEntries(Object.entries(config).map(([key, value]) => [variableOf(key), String(value)]));
@@ -151,4 +160,6 @@ export const processFlags = {
   /** `point:action`, e.g. `before-commit:kill`; read by test builds only. */
   failpoint: process.env["WEIR_FAILPOINT"],
   logLevel: process.env["WEIR_LOG_LEVEL"] ?? "info",
+  /** Tests of adapters use the servers that this file (a starter's addresses.json) names instead of starting their own. */
+  testStack: process.env["WEIR_TEST_STACK"],
 } as const;

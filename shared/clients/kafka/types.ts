@@ -14,7 +14,7 @@ export interface OutgoingRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
   readonly headers?: readonly RecordHeader[];
-  /** Epoch milliseconds; the broker overrides it on topics with LogAppendTime. Default: 0 for transactional sends (replays stay byte-identical), now for others. */
+  /** Epoch milliseconds, default now; the broker overrides it on topics with LogAppendTime (all of ours). */
   readonly timestampMs?: number;
 }
 

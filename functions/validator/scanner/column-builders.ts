@@ -1,0 +1,134 @@
+/** Growable columns. Buffers are kept from block to block: what `finish` returns are views, valid until the next `begin`. */
+import type { BytesColumn, DictionaryColumn } from "#shared/events/columns.ts";
+import { decodeText } from "./text.ts";
+
+/** Up to here copying words is quicker than the view object that `set` needs. */
+const WORD_COPY_BYTES = 256;
+/** Words are written whole, up to three bytes too far. */
+const SLACK_BYTES = 4;
+
+/** Variable-length bytes, null where nothing was written: a row that does not touch the column costs nothing. */
+export class BytesBuilder {
+  #offsets = new Int32Array(1_025);
+  #bytes = new Uint8Array(16_384);
+  #view: DataView = new DataView(this.#bytes.buffer);
+  #validity = new Uint8Array(129);
+  #rows = 0;
+  #present = 0;
+  length = 0;
+
+  begin(): void {
+    this.#validity.fill(0, 0, (this.#rows >> 3) + 1);
+    this.#rows = 0;
+    this.#present = 0;
+    this.length = 0;
+  }
+
+  appendSlice(row: number, bytes: Uint8Array, start: number, end: number): void {
+    const at = this.#open(row, end - start);
+    this.#bytes.set(bytes.subarray(start, end), at);
+    this.length = at + end - start;
+    this.#offsets[row + 1] = this.length;
+  }
+
+  /** The same for a short slice of a buffer that goes on for three bytes behind it at least; `source` is its view. */
+  appendWords(row: number, bytes: Uint8Array, source: DataView, start: number, end: number): void {
+    const size = end - start;
+    if (size > WORD_COPY_BYTES) {
+      this.appendSlice(row, bytes, start, end);
+      return;
+    }
+    const at = this.#open(row, size);
+    const target = this.#view;
+    for (let from = start, to = at; from < end; from += 4, to += 4) target.setInt32(to, source.getInt32(from, true), true);
+    this.length = at + size;
+    this.#offsets[row + 1] = this.length;
+  }
+
+  /** The content of a JSON string. */
+  appendText(row: number, bytes: Uint8Array, start: number, end: number): void {
+    const at = this.#open(row, end - start);
+    this.length = decodeText(bytes, start, end, this.#bytes, at);
+    this.#offsets[row + 1] = this.length;
+  }
+
+  #open(row: number, sizeBytes: number): number {
+    if (this.#rows !== row || row + 2 > this.#offsets.length) this.#fillTo(row);
+    this.#rows = row + 1;
+    this.#present++;
+    this.#validity[row >> 3]! |= 1 << (row & 7);
+    if (this.length + sizeBytes + SLACK_BYTES > this.#bytes.length) this.#growBytes(this.length + sizeBytes + SLACK_BYTES);
+    return this.length;
+  }
+
+  #growBytes(neededBytes: number): void {
+    const grown = new Uint8Array(Math.max(neededBytes, 2 * this.#bytes.length));
+    grown.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+
+  #fillTo(row: number): void {
+    if (row + 2 > this.#offsets.length) {
+      const capacity = Math.max(row + 1, 2 * (this.#offsets.length - 1));
+      const offsets = new Int32Array(capacity + 1);
+      offsets.set(this.#offsets);
+      this.#offsets = offsets;
+      const validity = new Uint8Array((capacity >> 3) + 1);
+      validity.set(this.#validity);
+      this.#validity = validity;
+    }
+    for (let i = this.#rows; i < row; i++) this.#offsets[i + 1] = this.length;
+    this.#rows = row;
+  }
+
+  finish(rows: number): BytesColumn {
+    if (this.#rows < rows) this.#fillTo(rows);
+    return {
+      offsets: this.#offsets.subarray(0, rows + 1),
+      bytes: this.#bytes.subarray(0, this.length),
+      validity: this.#present === rows ? null : this.#validity.subarray(0, (rows + 7) >> 3),
+    };
+  }
+}
+
+/** Codes of the plan to codes of this block, numbered as they first come: a block carries only the words it uses. */
+export class DictionaryBuilder {
+  readonly #names: readonly string[];
+  readonly #codeOf: Int16Array;
+  #codes = new Int16Array(1_024);
+  #used: string[] = [];
+
+  constructor(names: readonly string[]) {
+    this.#names = names;
+    this.#codeOf = new Int16Array(names.length).fill(-1);
+  }
+
+  begin(): void {
+    this.#codeOf.fill(-1);
+    this.#used = [];
+  }
+
+  /** Every row is set, in order; -1 = null. */
+  set(row: number, index: number): void {
+    if (row >= this.#codes.length) {
+      const grown = new Int16Array(2 * this.#codes.length);
+      grown.set(this.#codes);
+      this.#codes = grown;
+    }
+    let code = -1;
+    if (index >= 0) {
+      code = this.#codeOf[index]!;
+      if (code < 0) {
+        code = this.#used.length;
+        this.#codeOf[index] = code;
+        this.#used.push(this.#names[index]!);
+      }
+    }
+    this.#codes[row] = code;
+  }
+
+  finish(rows: number): DictionaryColumn {
+    return { codes: this.#codes.subarray(0, rows), values: this.#used };
+  }
+}

@@ -1,0 +1,315 @@
+/**
+ * The validator's pure core: records of one partition in, the columns of one block out; one row per record, in order, rejects included.
+ * The same code runs in the Lambda, its local twin, the tests and `weir check`. No clock: age is measured against the record's own Kafka time.
+ *
+ * What it holds on to is reused from block to block and grows only with the largest block seen.
+ */
+import { isUtf8 } from "node:buffer";
+import { type EventColumns, VERDICT } from "#shared/events/columns.ts";
+import { encodeHeaders } from "#shared/events/headers.ts";
+import { REASON_CODES, type ReasonCode } from "#shared/events/reasons.ts";
+import { FIELD, KIND, type Plan } from "#shared/rules/plan.ts";
+import { utf8End } from "./bytes.ts";
+import { BlockBuilder } from "./block-builder.ts";
+import type { BytesBuilder } from "./column-builders.ts";
+import { EventCheck } from "./event-check.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { ESCAPED, JsonScanner } from "./json-scanner.ts";
+import type { Limits } from "./limits.ts";
+import { cutPointer, locatePointer } from "./locate.ts";
+import { viewOf } from "./values.ts";
+
+export type Headers = readonly (readonly [key: string, value: Uint8Array])[];
+
+/**
+ * What a reject keeps of its record at most. Together they stay below the broker's default limit of 1,048,588 bytes per record, so no event
+ * can block its partition by being too large to dead-letter; the record itself stands in events.raw.
+ */
+const KEPT_VALUE_BYTES = 900_000;
+const KEPT_KEY_BYTES = 16_384;
+const KEPT_HEADER_BYTES = 65_536;
+
+/** The scanner needs a byte behind the event that no JSON holds, and reads whole words. */
+export const END_MARK_BYTES = 8;
+
+// Constants of this module, since the compiler does not fold imported ones.
+const SESSION_ID = FIELD.sessionId;
+const DEVICE_INFO = FIELD.deviceInfo;
+const GEO_LOCATION = FIELD.geoLocation;
+const PROPERTIES = FIELD.properties;
+const STRING = KIND.string;
+const NULL = KIND.null;
+const HAS_ESCAPES = ESCAPED;
+
+const EMPTY = new Uint8Array(0);
+const EMPTY_OBJECT = new TextEncoder().encode("{}");
+const encoder = new TextEncoder();
+const CODE_OF: ReadonlyMap<string, number> = new Map(REASON_CODES.map((code, i) => [code, i]));
+
+export interface Validator {
+  readonly plan: Plan;
+  /** Rows since `begin`. */
+  readonly rows: number;
+  /** Of `rows`, those rejected. */
+  readonly rejects: number;
+  /** About what the block will be encoded to. */
+  sizeBytes(): number;
+  begin(): void;
+  /**
+   * Appends one row. `bytes` null = the record has no value, else the value is `bytes[start..end)`, read during the call only; {@link END_MARK_BYTES}
+   * zero bytes behind it save a copy. `key` undefined = no key is expected. `timestampMs` is the record's time in Kafka, -1 = none. Offsets rise strictly. True = accepted.
+   */
+  add(
+    bytes: Uint8Array | null,
+    start: number,
+    end: number,
+    key: Uint8Array | null | undefined,
+    headers: Headers | null,
+    sourceOffset: number,
+    timestampMs: number,
+    /** Where in `key` it stands; default: all of it. */
+    keyStart?: number,
+    keyEnd?: number,
+  ): boolean;
+  /** Appends a reject that was decided outside, with the bytes to keep. */
+  addReject(reason: ReasonCode, bytes: Uint8Array, key: Uint8Array | null, headers: Headers | null, sourceOffset: number): void;
+  /** Views of the validator's buffers, valid until the next `begin`. */
+  finish(): EventColumns;
+}
+
+export function createValidator(plan: Plan, limits: Limits): Validator {
+  return new BlockValidator(plan, limits);
+}
+
+class BlockValidator implements Validator {
+  readonly plan: Plan;
+  readonly #limits: Limits;
+  readonly #json: JsonScanner;
+  readonly #check: EventCheck;
+  readonly #block: BlockBuilder;
+  #view: DataView = new DataView(EMPTY.buffer);
+  #viewed: Uint8Array = EMPTY;
+  /** For values that have no end mark behind them. */
+  #copy = new Uint8Array(4_096);
+  #key: Uint8Array | null | undefined;
+  #keyStart = 0;
+  #keyEnd = 0;
+  #headers: Headers | null = null;
+  #sourceOffset = 0;
+  rejects = 0;
+
+  constructor(plan: Plan, limits: Limits) {
+    this.plan = plan;
+    this.#limits = limits;
+    this.#json = new JsonScanner(plan, limits);
+    this.#check = new EventCheck(plan, limits, this.#json);
+    this.#block = new BlockBuilder(plan);
+  }
+
+  get rows(): number {
+    return this.#block.rows;
+  }
+
+  sizeBytes(): number {
+    return this.#block.sizeBytes();
+  }
+
+  begin(): void {
+    this.rejects = 0;
+    this.#block.begin();
+  }
+
+  finish(): EventColumns {
+    return this.#block.finish();
+  }
+
+  add(
+    bytes: Uint8Array | null,
+    start: number,
+    end: number,
+    key: Uint8Array | null | undefined,
+    headers: Headers | null,
+    sourceOffset: number,
+    timestampMs: number,
+    keyStart = 0,
+    keyEnd = key?.length ?? 0,
+  ): boolean {
+    this.#openRecord(key, keyStart, keyEnd, headers, sourceOffset);
+    if (bytes === null) return this.#reject("value.null", "", EMPTY, 0, -1);
+    if (end - start > this.#limits.eventBytes) return this.#reject("size.event", "", bytes, start, end);
+    if (headers !== null && headerBytes(headers) > this.#limits.headerBytes) return this.#reject("headers.size", "", bytes, start, end);
+    if (end + END_MARK_BYTES <= bytes.length && bytes[end] === 0) return this.#scan(bytes, start, end, timestampMs);
+    const size = end - start;
+    if (this.#copy.length < size + END_MARK_BYTES) this.#copy = new Uint8Array(2 * size + END_MARK_BYTES);
+    this.#copy.set(bytes.subarray(start, end));
+    this.#copy.fill(0, size, size + END_MARK_BYTES);
+    return this.#scan(this.#copy, 0, size, timestampMs);
+  }
+
+  addReject(reason: ReasonCode, bytes: Uint8Array, key: Uint8Array | null, headers: Headers | null, sourceOffset: number): void {
+    this.#openRecord(key, 0, key?.length ?? 0, headers, sourceOffset);
+    this.#reject(reason, "", bytes, 0, bytes.length);
+  }
+
+  #openRecord(key: Uint8Array | null | undefined, keyStart: number, keyEnd: number, headers: Headers | null, sourceOffset: number): void {
+    this.#key = key;
+    this.#keyStart = keyStart;
+    this.#keyEnd = keyEnd;
+    this.#headers = headers;
+    this.#sourceOffset = sourceOffset;
+    this.#check.begin();
+  }
+
+  /** `bytes[end]` is the end mark. */
+  #scan(bytes: Uint8Array, start: number, end: number, timestampMs: number): boolean {
+    if (bytes !== this.#viewed) {
+      this.#viewed = bytes;
+      this.#view = viewOf(bytes);
+    }
+    const check = this.#check;
+    if (!this.#json.scanEvent(bytes, this.#view, start, end)) return this.#rejectText(bytes, start, end);
+    if (!check.check(bytes, this.#key, this.#keyStart, this.#keyEnd, timestampMs)) {
+      const pointer = check.failedField >= 0 ? this.plan.fieldPointers[check.failedField]! : locatePointer(bytes, start, check.failureAt);
+      return this.#reject(check.failure, cutPointer(pointer), bytes, start, end);
+    }
+    this.#accept(bytes, start, end);
+    const headers = this.#headers;
+    if (headers !== null && headers.some(([name]) => name === "traceparent")) {
+      const encoded = encodeHeaders(headers);
+      this.#block.headers.appendSlice(this.#block.rows - 1, encoded, 0, encoded.length);
+    }
+    return true;
+  }
+
+  #accept(bytes: Uint8Array, start: number, end: number): void {
+    const block = this.#block;
+    const check = this.#check;
+    const row = block.openRow(this.#sourceOffset, fingerprint(this.#view, start, end));
+    const id = check.eventId;
+    const ids = block.eventId;
+    for (let i = 0, at = 16 * row; i < 16; i++, at++) ids[at] = id[i]!;
+    block.eventTimeMs[row] = check.eventTimeMs[0]!;
+    block.userId[2 * row] = check.userId[0]!;
+    block.userId[2 * row + 1] = check.userId[1]!;
+    block.value[row] = check.value[0]!;
+    block.eventType.set(row, check.typeIndex);
+    block.source.set(row, check.sourceIndex);
+    let reason = -1;
+    block.verdict[row] = VERDICT.ok;
+    if (check.warning !== null) {
+      block.verdict[row] = VERDICT.warning;
+      reason = CODE_OF.get(check.warning)!;
+    }
+    block.reason.set(row, reason);
+    this.#copyField(SESSION_ID, block.sessionId, row, bytes);
+    this.#copyField(DEVICE_INFO, block.deviceInfo, row, bytes);
+    this.#copyField(GEO_LOCATION, block.geoLocation, row, bytes);
+    if (!this.#copyField(PROPERTIES, block.properties, row, bytes)) block.properties.appendSlice(row, EMPTY_OBJECT, 0, 2);
+  }
+
+  /** JSON as it stands, or the content of a plain string. An empty session id is none. False = absent or null. */
+  #copyField(field: number, column: BytesBuilder, row: number, bytes: Uint8Array): boolean {
+    const json = this.#json;
+    const { slots } = json;
+    const slot = 4 * field;
+    if (slots[slot] !== json.event) return false;
+    const kind = slots[slot + 3]!;
+    if (kind === NULL) return false;
+    const start = slots[slot + 1]!;
+    const end = slots[slot + 2]!;
+    if ((kind & STRING) === 0) column.appendWords(row, bytes, this.#view, start, end);
+    else if (end - start === 2 && field === SESSION_ID) return false;
+    else if ((kind & HAS_ESCAPES) === 0) column.appendWords(row, bytes, this.#view, start + 1, end - 1);
+    else column.appendText(row, bytes, start + 1, end - 1);
+    return true;
+  }
+
+  /** What is no JSON: says first whether the bytes are text at all. */
+  #rejectText(bytes: Uint8Array, start: number, end: number): false {
+    const { failure, failureAt } = this.#json;
+    const at = `@${failureAt - start}`;
+    const binary = failure === "json.syntax" || failure === "encoding" ? binaryReason(bytes, start, end) : null;
+    if (binary !== null) return this.#reject(binary, "@0", bytes, start, end);
+    if (failure === "json.syntax" && !isUtf8(bytes.subarray(start, end))) {
+      return this.#reject("encoding", `@${invalidUtf8At(bytes, start, end)}`, bytes, start, end);
+    }
+    const isPosition = failure === "json.syntax" || failure === "json.multiple" || failure === "json.empty" || failure === "encoding";
+    const pointer = isPosition ? at : locatePointer(bytes, start, failureAt);
+    return this.#reject(failure, pointer, bytes, start, end);
+  }
+
+  /** `end` < `start` = no value. Answers false, for the caller to pass on. */
+  #reject(reason: ReasonCode, pointer: string, bytes: Uint8Array, start: number, end: number): false {
+    const block = this.#block;
+    const check = this.#check;
+    const row = block.openRow(this.#sourceOffset, end < start ? 0 : fingerprint(viewOf(bytes), start, end));
+    this.rejects++;
+    if (check.hasEventId) block.eventId.set(check.eventId, 16 * row);
+    else block.eventId.fill(0, 16 * row, 16 * row + 16);
+    block.userId[2 * row] = check.hasUserId ? check.userId[0]! : 0;
+    block.userId[2 * row + 1] = check.hasUserId ? check.userId[1]! : 0;
+    block.eventTimeMs[row] = 0;
+    block.value[row] = NaN;
+    block.eventType.set(row, check.typeIndex);
+    block.source.set(row, check.sourceIndex);
+    block.verdict[row] = VERDICT.reject;
+    block.reason.set(row, CODE_OF.get(reason)!);
+    block.properties.appendSlice(row, EMPTY, 0, 0);
+    const pointerBytes = encoder.encode(pointer);
+    block.pointer.appendSlice(row, pointerBytes, 0, pointerBytes.length);
+    if (end >= start) block.raw.appendSlice(row, bytes, start, Math.min(end, start + KEPT_VALUE_BYTES));
+    const key = this.#key;
+    if (key !== null && key !== undefined) {
+      block.rawKey.appendSlice(row, key, this.#keyStart, Math.min(this.#keyEnd, this.#keyStart + KEPT_KEY_BYTES));
+    }
+    const headers = this.#headers;
+    if (headers !== null && headers.length > 0) {
+      const encoded = encodeHeaders(keptHeaders(headers));
+      block.headers.appendSlice(row, encoded, 0, encoded.length);
+    }
+    return false;
+  }
+}
+
+function headerBytes(headers: Headers): number {
+  let size = 0;
+  for (const [name, value] of headers) size += name.length + value.length;
+  return size;
+}
+
+/** As many from the front as fit. */
+function keptHeaders(headers: Headers): Headers {
+  let room = KEPT_HEADER_BYTES;
+  return headers.filter(([name, value]) => (room -= 8 + 3 * name.length + value.length) >= 0);
+}
+
+/** First bytes of what producers send by mistake. */
+const FORMATS: readonly (readonly number[])[] = [
+  [0x1f, 0x8b], // gzip
+  [0x28, 0xb5, 0x2f, 0xfd], // zstd
+  [0x04, 0x22, 0x4d, 0x18], // lz4 frame
+  [0x82, 0x53, 0x4e, 0x41], // snappy (xerial)
+  [0x4f, 0x62, 0x6a, 0x01], // Avro container
+  [0x50, 0x41, 0x52, 0x31], // Parquet
+  [0xff, 0xff, 0xff, 0xff], // Arrow stream
+  [0x00], // schema registry: magic byte 0, then the schema id
+];
+
+function binaryReason(bytes: Uint8Array, start: number, end: number): ReasonCode | null {
+  const byte = (i: number): number => (start + i < end ? bytes[start + i]! : -1);
+  if (byte(0) === 0xef && byte(1) === 0xbb && byte(2) === 0xbf) return "encoding.bom";
+  const marked = (byte(0) === 0xfe && byte(1) === 0xff) || (byte(0) === 0xff && byte(1) === 0xfe);
+  const unmarked = (byte(0) === 0x7b && byte(1) === 0 && byte(3) === 0) || (byte(0) === 0 && byte(1) === 0x7b && byte(2) === 0);
+  if (marked || unmarked) return "encoding"; // UTF-16
+  const known = FORMATS.some((magic) => magic.every((expected, i) => byte(i) === expected));
+  return known ? "format" : null;
+}
+
+function invalidUtf8At(bytes: Uint8Array, start: number, end: number): number {
+  for (let at = start; at < end;) {
+    const next = bytes[at]! < 0x80 ? at + 1 : utf8End(bytes, at, end);
+    if (next < 0) return at - start;
+    at = next;
+  }
+  return end - start;
+}

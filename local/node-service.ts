@@ -1,0 +1,77 @@
+/** A service of the pipeline as a process of its own: `node <entry>`, ready when its first line on stdout says so (shared/telemetry/service.ts). */
+import { join } from "node:path";
+import { type Config, environmentOf, processFlags } from "#shared/config/config.ts";
+import { startChild } from "./services/child-process.ts";
+import { ROOT } from "./services/parts.ts";
+import { LOOPBACK } from "./services/port.ts";
+import { awaitReady } from "./services/readiness.ts";
+import type { RunningPart } from "./supervisor.ts";
+
+export interface NodeServiceOptions {
+  readonly name: string;
+  /** Below the repository. */
+  readonly entry: string;
+  readonly args?: readonly string[];
+  readonly config: Config;
+  readonly logFile: string;
+  /** From spawn to ready. */
+  readonly limitMs: number;
+  /** From SIGTERM to SIGKILL: time to drain. */
+  readonly stopLimitMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The first line of a service: `ready` and what else it wants to say, such as its `url`. */
+export type ReadyFacts = Readonly<Record<string, unknown>>;
+
+/** @throws UnavailableError with the last lines of its log. */
+export async function startNodeService(options: NodeServiceOptions): Promise<RunningPart & { readonly facts: ReadyFacts }> {
+  options.signal.throwIfAborted();
+  const child = await startChild({
+    name: options.name,
+    command: process.execPath,
+    args: ["--disable-warning=ExperimentalWarning", join(ROOT, options.entry), ...(options.args ?? [])],
+    cwd: ROOT,
+    environment: {
+      ...environmentOf(options.config),
+      WEIR_PARENT_PIPE: "1",
+      WEIR_LOG_LEVEL: processFlags.logLevel,
+      PATH: join(ROOT, "node_modules/.bin"),
+      TZ: "UTC",
+    },
+    logFile: options.logFile,
+    stdin: true,
+    graceS: 3,
+  });
+  let facts: ReadyFacts | undefined;
+  child.onStdoutLine((line) => (facts ??= parseReady(line)));
+  await awaitReady(child, {
+    limitMs: options.limitMs,
+    signal: options.signal,
+    probe: () => {
+      if (facts === undefined) throw new Error("it has not said that it is ready");
+    },
+  });
+  return {
+    pid: child.pid,
+    exited: child.exited,
+    stop: () => child.stop({ limitMs: options.stopLimitMs }),
+    facts: facts ?? {},
+    ...addressOf(facts ?? {}),
+  };
+}
+
+function addressOf(facts: ReadyFacts): { address?: string } {
+  if (typeof facts["url"] === "string") return { address: facts["url"] };
+  return typeof facts["port"] === "number" ? { address: `http://${LOOPBACK}:${facts["port"]}` } : {};
+}
+
+function parseReady(line: string): ReadyFacts | undefined {
+  try {
+    const content: unknown = JSON.parse(line);
+    if (typeof content === "object" && content !== null && "ready" in content && content.ready === true) return content;
+  } catch {
+    // Not the line we wait for.
+  }
+  return undefined;
+}

@@ -1,0 +1,146 @@
+/**
+ * Open sessions of all users: one row each, found by user; several rows may have the same user.
+ *
+ * Row (16 words of 4 bytes; d = double of two words): 0-1 user id, 2 next free row + 1 or, on live rows, whether the row waits in the list
+ * of due sessions, 3 its timer's bucket, d2 first and d3 last event, 8 events (0 = free row), 9 events with a value, d5 sum, d6 min, d7 max.
+ *
+ * I1 Rows are reused in an order that the log decides, so equal logs give equal tables; words 2 and 3 of live rows are scheduling hints and
+ *    stand as zero in a snapshot.
+ */
+import { tableFull } from "./capacity.ts";
+import { hashUser } from "./key-hash.ts";
+import { CHUNK_BITS, CHUNK_MASK, ChunkPool, ROW_BYTES, RowChunks } from "./row-chunks.ts";
+import { RowIndex } from "./row-index.ts";
+
+const NAME = "session_30s";
+
+export class SessionTable {
+  readonly chunks = new RowChunks(new ChunkPool());
+  index = new RowIndex();
+  readonly #maxRows: number;
+  /** Rows ever used. */
+  #rows = 0;
+  /** First free row + 1; 0 = none. */
+  #free = 0;
+
+  constructor(maxRows: number) {
+    this.#maxRows = maxRows;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  get freeHead(): number {
+    return this.#free;
+  }
+
+  get open(): number {
+    return this.index.size;
+  }
+
+  get bytes(): number {
+    return this.chunks.bytes + this.index.bytes;
+  }
+
+  /** A new session of one event. */
+  add(low: number, high: number, hash: number, timeMs: number, value: number): number {
+    let row = this.#free - 1;
+    if (row < 0) {
+      row = this.#rows;
+      if (row === this.#maxRows) throw tableFull(NAME, this.#maxRows);
+      if (row === this.chunks.capacity) this.chunks.grow();
+      this.#rows = row + 1;
+    }
+    const words = this.chunks.words[row >>> CHUNK_BITS]!;
+    const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    const d = (row & CHUNK_MASK) * 8;
+    if (this.#free !== 0) this.#free = words[at + 2]!;
+    const valued = value === value;
+    words[at] = low;
+    words[at + 1] = high;
+    words[at + 2] = 0;
+    words[at + 3] = 0;
+    doubles[d + 2] = timeMs;
+    doubles[d + 3] = timeMs;
+    words[at + 8] = 1;
+    words[at + 9] = valued ? 1 : 0;
+    doubles[d + 5] = valued ? value : 0;
+    doubles[d + 6] = valued ? value : Infinity;
+    doubles[d + 7] = valued ? value : -Infinity;
+    this.index.insert(hash, row);
+    return row;
+  }
+
+  /** Counts an event in. */
+  extend(row: number, timeMs: number, value: number): void {
+    const words = this.chunks.words[row >>> CHUNK_BITS]!;
+    const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    const d = (row & CHUNK_MASK) * 8;
+    if (timeMs < doubles[d + 2]!) doubles[d + 2] = timeMs;
+    if (timeMs > doubles[d + 3]!) doubles[d + 3] = timeMs;
+    words[at + 8] = words[at + 8]! + 1;
+    if (value === value) {
+      words[at + 9] = words[at + 9]! + 1;
+      doubles[d + 5] = doubles[d + 5]! + value;
+      if (value < doubles[d + 6]!) doubles[d + 6] = value;
+      if (value > doubles[d + 7]!) doubles[d + 7] = value;
+    }
+  }
+
+  /** Adds the later session to the earlier one and frees its row. */
+  merge(earlier: number, later: number, hash: number): void {
+    const words = this.chunks.words[earlier >>> CHUNK_BITS]!;
+    const doubles = this.chunks.doubles[earlier >>> CHUNK_BITS]!;
+    const at = (earlier & CHUNK_MASK) * 16;
+    const d = (earlier & CHUNK_MASK) * 8;
+    const fromWords = this.chunks.words[later >>> CHUNK_BITS]!;
+    const fromDoubles = this.chunks.doubles[later >>> CHUNK_BITS]!;
+    const fromAt = (later & CHUNK_MASK) * 16;
+    const fromD = (later & CHUNK_MASK) * 8;
+    doubles[d + 3] = fromDoubles[fromD + 3]!;
+    words[at + 8] = words[at + 8]! + fromWords[fromAt + 8]!;
+    words[at + 9] = words[at + 9]! + fromWords[fromAt + 9]!;
+    doubles[d + 5] = doubles[d + 5]! + fromDoubles[fromD + 5]!;
+    doubles[d + 6] = Math.min(doubles[d + 6]!, fromDoubles[fromD + 6]!);
+    doubles[d + 7] = Math.max(doubles[d + 7]!, fromDoubles[fromD + 7]!);
+    this.remove(later, hash);
+  }
+
+  remove(row: number, hash: number): void {
+    this.index.remove(hash, row);
+    const words = this.chunks.words[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    words.fill(0, at, at + 16);
+    words[at + 2] = this.#free;
+    this.#free = row + 1;
+  }
+
+  hashOf(row: number): number {
+    const words = this.chunks.words[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    return hashUser(words[at]!, words[at + 1]!);
+  }
+
+  /** Every row ever used, free ones included, with the scheduling hints zeroed (I1). */
+  copyTo(target: Uint8Array): void {
+    this.chunks.copyTo(target, this.#rows);
+    const words = new Int32Array(target.buffer, target.byteOffset, this.#rows * 16);
+    for (let at = 0; at < words.length; at += 16) {
+      if (words[at + 8] !== 0) words[at + 2] = 0;
+      words[at + 3] = 0;
+    }
+  }
+
+  copyFrom(source: Uint8Array, freeHead: number): void {
+    this.chunks.copyFrom(source);
+    this.#rows = source.length / ROW_BYTES;
+    this.#free = freeHead;
+    this.index = new RowIndex(this.#rows);
+    for (let row = 0; row < this.#rows; row++) {
+      if (this.chunks.words[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * 16 + 8] !== 0) this.index.insert(this.hashOf(row), row);
+    }
+  }
+}

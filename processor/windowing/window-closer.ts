@@ -1,0 +1,104 @@
+/** Closes windows in the order of window-rules.ts and hands each to the output of closed windows. */
+import type { WindowBuffer } from "../operators/window-buffer.ts";
+import { hashUser } from "../state/key-hash.ts";
+import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
+import type { WindowTable } from "../state/window-table.ts";
+import type { SessionWindows } from "./session-windows.ts";
+import type { TumblingWindows } from "./tumbling-windows.ts";
+import { KIND, SESSION_GAP_MS } from "./window-rules.ts";
+
+export interface OpenWindows {
+  readonly fiveMinutes: TumblingWindows;
+  readonly hours: TumblingWindows;
+  readonly sessions: SessionWindows;
+}
+
+/** Nothing closes before this; Infinity = no window is open. */
+export function nextEndMs(open: OpenWindows): number {
+  return Math.min(open.fiveMinutes.nextEndMs, open.hours.nextEndMs, open.sessions.nextEndMs);
+}
+
+/** End of the window that closes last; -Infinity = no window is open. */
+export function latestEndMs(open: OpenWindows): number {
+  const tumbling = [open.fiveMinutes, open.hours].map((windows) => windows.open.at(-1)?.endMs ?? -Infinity);
+  // An hour is opened by its first closed five minutes; until then it is open all the same.
+  const hourEndMs = open.fiveMinutes.open.map((table) => open.hours.endOf(table.startMs));
+  return Math.max(...tumbling, ...hourEndMs, open.sessions.latestEndMs());
+}
+
+export function closeWindows(open: OpenWindows, watermarkMs: number, into: WindowBuffer): void {
+  const { fiveMinutes, hours, sessions } = open;
+  for (;;) {
+    const tumblingEndMs = Math.min(fiveMinutes.nextEndMs, hours.nextEndMs);
+    const row = sessions.nextDue(Math.min(watermarkMs, tumblingEndMs));
+    if (row >= 0 && sessions.lastMs(row) + SESSION_GAP_MS < tumblingEndMs) closeSession(sessions, row, into);
+    else if (tumblingEndMs > watermarkMs) return;
+    else if (fiveMinutes.nextEndMs === tumblingEndMs) closeFiveMinutes(fiveMinutes, hours, into);
+    else closeHour(hours, into);
+  }
+}
+
+function closeSession(sessions: SessionWindows, row: number, into: WindowBuffer): void {
+  const words = sessions.table.chunks.words[row >>> CHUNK_BITS]!;
+  const doubles = sessions.table.chunks.doubles[row >>> CHUNK_BITS]!;
+  const at = (row & CHUNK_MASK) * 16;
+  const d = (row & CHUNK_MASK) * 8;
+  const firstMs = doubles[d + 2]!;
+  const lastMs = doubles[d + 3]!;
+  into.push(
+    KIND.session,
+    words[at]!,
+    words[at + 1]!,
+    firstMs,
+    lastMs + SESSION_GAP_MS,
+    words[at + 8]!,
+    words[at + 9]!,
+    doubles[d + 5]!,
+    doubles[d + 6]!,
+    doubles[d + 7]!,
+    firstMs,
+    lastMs,
+  );
+  sessions.closeFirst();
+}
+
+function closeFiveMinutes(fiveMinutes: TumblingWindows, hours: TumblingWindows, into: WindowBuffer): void {
+  const table = fiveMinutes.close();
+  const hour = hours.at(table.startMs);
+  for (let row = 0; row < table.rows; row++) {
+    pushRow(KIND.fiveMinutes, table, row, into);
+    const words = table.chunks.words[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    const low = words[at]!;
+    const high = words[at + 1]!;
+    hour.merge(hour.rowOf(low, high, hashUser(low, high)), table, row);
+  }
+  fiveMinutes.recycle(table);
+}
+
+function closeHour(hours: TumblingWindows, into: WindowBuffer): void {
+  const table = hours.close();
+  for (let row = 0; row < table.rows; row++) pushRow(KIND.hour, table, row, into);
+  hours.recycle(table);
+}
+
+function pushRow(kind: number, table: WindowTable, row: number, into: WindowBuffer): void {
+  const words = table.chunks.words[row >>> CHUNK_BITS]!;
+  const doubles = table.chunks.doubles[row >>> CHUNK_BITS]!;
+  const at = (row & CHUNK_MASK) * 16;
+  const d = (row & CHUNK_MASK) * 8;
+  into.push(
+    kind,
+    words[at]!,
+    words[at + 1]!,
+    table.startMs,
+    table.endMs,
+    words[at + 2]!,
+    words[at + 3]!,
+    doubles[d + 4]!,
+    doubles[d + 5]!,
+    doubles[d + 6]!,
+    table.startMs + words[at + 4]!,
+    table.startMs + words[at + 5]!,
+  );
+}

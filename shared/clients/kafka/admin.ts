@@ -1,0 +1,80 @@
+/** Topics, by kafkajs' admin client: rare calls, where its maturity counts and its speed does not. */
+import kafkajs, { type Admin, type Kafka as KafkaJs } from "kafkajs";
+import { CODEC_IDS, compress, decompress } from "./compression.ts";
+import type { TopicSpec } from "../../events/topic-specs.ts";
+import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
+
+// kafkajs brings gzip only.
+for (const codec of ["snappy", "lz4", "zstd"] as const) {
+  const codecs: Record<number, unknown> = kafkajs.CompressionCodecs;
+  codecs[CODEC_IDS[codec]] = () => ({
+    compress: (encoder: { buffer: Buffer }) => Promise.resolve(compress(codec, encoder.buffer)),
+    decompress: (bytes: Buffer) => Promise.resolve(decompress(CODEC_IDS[codec], bytes)),
+  });
+}
+
+/** kafkajs prints to the console unless told otherwise; what matters is thrown. */
+export function kafkaJs(brokers: readonly string[], clientId: string): KafkaJs {
+  return new kafkajs.Kafka({ clientId, brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING, retry: { retries: 8, initialRetryTime: 100 } });
+}
+
+async function withAdmin<T>(brokers: readonly string[], work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = kafkaJs(brokers, "weir-admin").admin();
+  try {
+    await admin.connect();
+    return await work(admin);
+  } catch (thrown) {
+    if (thrown instanceof OperatingError) throw thrown;
+    const error = toError(thrown);
+    throw new UnavailableError(`Kafka at ${brokers.join(",")} did not carry out an admin request: ${error.message}`, {
+      code: "KAFKA_UNAVAILABLE",
+      hint: "see whether the brokers run and the address is right (WEIR_KAFKA)",
+      cause: error,
+    });
+  } finally {
+    await admin.disconnect().catch(() => undefined);
+  }
+}
+
+/** Idempotent. A topic that exists with another number of partitions is refused: keyed state must never split silently. */
+export async function createTopics(brokers: readonly string[], specs: readonly TopicSpec[]): Promise<void> {
+  await withAdmin(brokers, async (admin) => {
+    const existing = new Set(await admin.listTopics());
+    const known = specs.filter(({ topic }) => existing.has(topic));
+    if (known.length > 0) {
+      const { topics } = await admin.fetchTopicMetadata({ topics: known.map(({ topic }) => topic) });
+      for (const { name, partitions } of topics) {
+        const wanted = known.find(({ topic }) => topic === name)!.partitions;
+        if (partitions.length === wanted) continue;
+        throw new OperatingError(`topic ${name} has ${partitions.length} partitions, the configuration says ${wanted}`, {
+          code: "KAFKA_PARTITION_COUNT",
+          hint: `set WEIR_PARTITIONS=${partitions.length}, or start another generation (WEIR_GENERATION) in another lane`,
+        });
+      }
+    }
+    const missing = specs.filter(({ topic }) => !existing.has(topic));
+    if (missing.length === 0) return;
+    await admin.createTopics({
+      waitForLeaders: true,
+      topics: missing.map(({ topic, partitions, replicationFactor, config }) => ({
+        topic,
+        numPartitions: partitions,
+        replicationFactor,
+        configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
+      })),
+    });
+  });
+}
+
+export async function listTopics(brokers: readonly string[]): Promise<string[]> {
+  return withAdmin(brokers, (admin) => admin.listTopics());
+}
+
+/** Topics that do not exist are passed over. */
+export async function deleteTopics(brokers: readonly string[], topics: readonly string[]): Promise<void> {
+  await withAdmin(brokers, async (admin) => {
+    const existing = new Set(await admin.listTopics());
+    const present = topics.filter((topic) => existing.has(topic));
+    if (present.length > 0) await admin.deleteTopics({ topics: present });
+  });
+}

@@ -1,0 +1,225 @@
+/**
+ * Transactions of one transactional id (KIP-98), by protocol V2 where the cluster has it (KIP-890 part 2: each EndTxn answers with the next epoch,
+ * so a delayed EndTxn can never touch the following transaction), else V1.
+ *
+ * Owns: producer id, epoch, and the next sequence per partition. States: idle -> open (first send or offset commit) -> idle (commit) or dead.
+ * I1 After any error the producer is dead: no call of its life sends anything any more. Recovery is InitProducerId, OffsetFetch, replay.
+ * I2 A sequence is never used twice within an epoch; with a new epoch they begin at 0.
+ * I3 EndTxn is sent only when every send and offset commit of the transaction was acknowledged.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { FencedError, OperatingError, toError, UnknownOutcomeError } from "../../kernel/errors.ts";
+import { BrokerError, brokerError, CODE, ConnectionLostError, isFencing } from "./broker-error.ts";
+import type { Api, Cluster } from "./cluster.ts";
+import { readCommitCode, writeOffsets } from "./group-offsets.ts";
+import { produceTo } from "./produce.ts";
+import { encodeBatch } from "./record-batch.ts";
+import type { CommittedOffset, Compression, OutgoingRecord, TopicPartition, TransactionalProducer } from "./types.ts";
+import { type WireReader, WireWriter } from "./wire.ts";
+
+const INIT_PRODUCER_ID: Api = { name: "InitProducerId", key: 22, version: 4 };
+const ADD_PARTITIONS: Api = { name: "AddPartitionsToTxn", key: 24, version: 3 };
+const ADD_OFFSETS: Api = { name: "AddOffsetsToTxn", key: 25, version: 3 };
+/**
+ * Surely not appended, so the very batch may be sent again: the coordinator was busy with another partition of this transaction or with the
+ * markers of the one before. Produce reports that as NOT_ENOUGH_REPLICAS (ReplicaManager's verification guard).
+ */
+const NOT_APPENDED: ReadonlySet<number> = new Set([CODE.concurrentTransactions, CODE.notEnoughReplicas]);
+const CONCURRENT_PAUSE_MS = 2;
+const CONCURRENT_TRIES = 2_000;
+
+export async function openProducer(cluster: Cluster, transactionalId: string, transactionTimeoutMs: number): Promise<TransactionalProducer> {
+  return cluster.retry(`transactional id ${transactionalId}`, { repeatable: true }, async () => {
+    const coordinator = await cluster.coordinatorOf("transaction", transactionalId);
+    const protocol = (await cluster.transactionVersion()) >= 2 ? "V2" : "V1";
+    // -1/-1: "whoever held the id before is fenced". Any other pair claims to be that holder (KIP-360).
+    const body = new WireWriter().string(transactionalId).int32(transactionTimeoutMs).bigint64(-1n).int16(-1).tags();
+    const init = async (): Promise<{ code: number; producerId: bigint; epoch: number }> =>
+      cluster.request(coordinator, INIT_PRODUCER_ID, body.finish(), (reader) => {
+        reader.int32();
+        return { code: reader.int16(), producerId: reader.bigint64(), epoch: reader.int16() };
+      });
+    let answer = await init();
+    // The open transaction of the former holder is being aborted.
+    for (let tries = 0; answer.code === CODE.concurrentTransactions && tries < CONCURRENT_TRIES; tries++) {
+      await sleep(CONCURRENT_PAUSE_MS);
+      answer = await init();
+    }
+    if (isFencing(answer.code)) throw fenced(transactionalId, answer.code);
+    if (answer.code !== CODE.none) throw brokerError(`transactional id ${transactionalId}`, answer.code);
+    return new Producer(cluster, transactionalId, protocol, answer.producerId, answer.epoch);
+  });
+}
+
+function fenced(transactionalId: string, code: number): FencedError {
+  return new FencedError(`a newer owner of ${transactionalId} exists`, { code: "KAFKA_FENCED", cause: brokerError(transactionalId, code) });
+}
+
+class Producer implements TransactionalProducer {
+  readonly protocol: "V1" | "V2";
+  readonly #cluster: Cluster;
+  readonly #transactionalId: string;
+  readonly #sequences = new Map<string, number>();
+  /** Per partition: the send that the next one must wait for. */
+  readonly #queues = new Map<string, Promise<number>>();
+  readonly #added = new Set<string>();
+  #producerId: bigint;
+  #epoch: number;
+  #inFlight = 0;
+  #open = false;
+  #death: Error | undefined;
+
+  constructor(cluster: Cluster, transactionalId: string, protocol: "V1" | "V2", producerId: bigint, epoch: number) {
+    this.#cluster = cluster;
+    this.#transactionalId = transactionalId;
+    this.protocol = protocol;
+    this.#producerId = producerId;
+    this.#epoch = epoch;
+  }
+
+  get producerId(): bigint {
+    return this.#producerId;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  send(to: TopicPartition, records: readonly OutgoingRecord[], options?: { readonly compression?: Compression }): Promise<number> {
+    const where = `${to.topic}/${to.partition}`;
+    const before = this.#queues.get(where) ?? Promise.resolve(-1);
+    const sent = before.then(() => this.#guard(() => this.#send(where, to, records, options?.compression ?? "none")));
+    this.#queues.set(where, sent);
+    return sent;
+  }
+
+  async #send(where: string, to: TopicPartition, records: readonly OutgoingRecord[], compression: Compression): Promise<number> {
+    this.#open = true;
+    if (this.protocol === "V1") await this.#addPartition(where, to);
+    const sequence = this.#sequences.get(where) ?? 0;
+    const batch = encodeBatch(records, {
+      compression,
+      defaultTimestampMs: Date.now(),
+      producer: { producerId: this.#producerId, epoch: this.#epoch, sequence, transactional: true },
+    });
+    this.#sequences.set(where, (sequence + records.length) % 0x8000_0000);
+    const leader = await this.#cluster.retry(`leader of ${where}`, { repeatable: true }, () => this.#cluster.leaderOf(to.topic, to.partition));
+    const options = { transactionalId: this.#transactionalId, version: this.protocol === "V2" ? 12 : 11 } as const;
+    for (let tries = 0; ; tries++) {
+      try {
+        return await produceTo(this.#cluster, leader, to, batch, options);
+      } catch (thrown) {
+        if (!(thrown instanceof BrokerError) || !NOT_APPENDED.has(thrown.brokerCode) || tries >= CONCURRENT_TRIES) throw thrown;
+        await sleep(CONCURRENT_PAUSE_MS);
+      }
+    }
+  }
+
+  async #addPartition(where: string, to: TopicPartition): Promise<void> {
+    if (this.#added.has(where)) return;
+    const body = this.#identity();
+    body.array([to], ({ topic, partition }) => {
+      body.string(topic).array([partition], (index) => void body.int32(index));
+      body.tags();
+    });
+    await this.#toCoordinator("transaction", this.#transactionalId, ADD_PARTITIONS, body.tags().finish(), readCommitCode);
+    this.#added.add(where);
+  }
+
+  #identity(): WireWriter {
+    return new WireWriter().string(this.#transactionalId).bigint64(this.#producerId).int16(this.#epoch);
+  }
+
+  /** Finding out is harmless, so it may be repeated where the requests themselves may not. */
+  #coordinator(kind: "group" | "transaction", id: string): Promise<string> {
+    return this.#cluster.retry(`coordinator of ${kind} ${id}`, { repeatable: true }, () => this.#cluster.coordinatorOf(kind, id));
+  }
+
+  /** Repeats while the coordinator says that nothing happened (it moves, loads or is busy), throws any other code. */
+  async #toCoordinator(kind: "group" | "transaction", id: string, api: Api, body: Buffer, readCode: (reader: WireReader) => number): Promise<void> {
+    const what = `${api.name} of ${this.#transactionalId}`;
+    await this.#cluster.retry(what, { repeatable: false }, async () => {
+      const coordinator = await this.#cluster.coordinatorOf(kind, id);
+      for (let tries = 0; ; tries++) {
+        const code = await this.#cluster.request(coordinator, api, body, readCode);
+        if (code === CODE.none) return;
+        if (code !== CODE.concurrentTransactions || tries >= CONCURRENT_TRIES) throw brokerError(what, code);
+        await sleep(CONCURRENT_PAUSE_MS);
+      }
+    });
+  }
+
+  commitOffsets(group: string, offsets: readonly CommittedOffset[]): Promise<void> {
+    return this.#guard(async () => {
+      this.#open = true;
+      if (this.protocol === "V1") {
+        const adding = this.#identity().string(group).tags().finish();
+        await this.#toCoordinator("transaction", this.#transactionalId, ADD_OFFSETS, adding, readCode);
+      }
+      const body = new WireWriter().string(this.#transactionalId).string(group).bigint64(this.#producerId).int16(this.#epoch);
+      body.int32(-1).string("").string(null);
+      writeOffsets(body, offsets);
+      const api: Api = { name: "TxnOffsetCommit", key: 28, version: this.protocol === "V2" ? 5 : 3 };
+      await this.#toCoordinator("group", group, api, body.tags().finish(), readCommitCode);
+    });
+  }
+
+  async commit(): Promise<void> {
+    if (this.#inFlight > 0) throw this.#die(new OperatingError("commit before every send was acknowledged", { code: "KAFKA_COMMIT_EARLY" }));
+    if (this.#death === undefined && !this.#open) return;
+    await this.#guard(async () => {
+      const coordinator = await this.#coordinator("transaction", this.#transactionalId);
+      const api: Api = { name: "EndTxn", key: 26, version: this.protocol === "V2" ? 5 : 3 };
+      const body = this.#identity().boolean(true).tags().finish();
+      const answer = await this.#cluster
+        .request(coordinator, api, body, (reader) => {
+          const code = readCode(reader);
+          return this.protocol === "V1" || code !== CODE.none ? { code } : { code, producerId: reader.bigint64(), epoch: reader.int16() };
+        })
+        .catch((thrown: unknown) => {
+          if (!(thrown instanceof ConnectionLostError)) throw thrown;
+          throw new UnknownOutcomeError(`whether the transaction of ${this.#transactionalId} was committed is unknown: ${thrown.message}`, {
+            code: "KAFKA_COMMIT_UNKNOWN",
+            cause: thrown,
+          });
+        });
+      if (answer.code !== CODE.none) throw brokerError(`EndTxn of ${this.#transactionalId}`, answer.code);
+      if (answer.producerId !== undefined) {
+        this.#producerId = answer.producerId;
+        this.#epoch = answer.epoch;
+        this.#sequences.clear();
+      }
+      this.#open = false;
+      this.#added.clear();
+      this.#queues.clear();
+    });
+  }
+
+  async #guard<T>(attempt: () => Promise<T>): Promise<T> {
+    if (this.#death !== undefined) {
+      throw new OperatingError(`the producer of ${this.#transactionalId} is dead: ${this.#death.message}`, {
+        code: "KAFKA_PRODUCER_DEAD",
+        cause: this.#death,
+      });
+    }
+    this.#inFlight += 1;
+    try {
+      return await attempt();
+    } catch (thrown) {
+      throw this.#die(thrown);
+    } finally {
+      this.#inFlight -= 1;
+    }
+  }
+
+  #die(thrown: unknown): Error {
+    const error = thrown instanceof BrokerError && isFencing(thrown.brokerCode) ? fenced(this.#transactionalId, thrown.brokerCode) : toError(thrown);
+    this.#death ??= error;
+    return error;
+  }
+}
+
+function readCode(reader: WireReader): number {
+  reader.int32();
+  return reader.int16();
+}

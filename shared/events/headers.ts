@@ -1,0 +1,41 @@
+/**
+ * Kafka headers as one byte string, for the column `headers`. Layout, little-endian: u32 count, then per header u32 key length, key (UTF-8),
+ * u32 value length, value. Repeated names and order are kept; a dead letter carries the headers unchanged.
+ */
+
+type Header = readonly [key: string, value: Uint8Array];
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export function encodeHeaders(headers: readonly Header[]): Uint8Array {
+  const keys = headers.map(([key]) => encoder.encode(key));
+  const size = headers.reduce((sum, [, value], i) => sum + 8 + keys[i]!.length + value.length, 4);
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, headers.length, true);
+  let at = 4;
+  for (const [i, [, value]] of headers.entries()) {
+    for (const part of [keys[i]!, value]) {
+      view.setUint32(at, part.length, true);
+      bytes.set(part, at + 4);
+      at += 4 + part.length;
+    }
+  }
+  return bytes;
+}
+
+/** Values are views of `bytes`. */
+export function decodeHeaders(bytes: Uint8Array): Header[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 4;
+  const next = (): Uint8Array => {
+    const length = view.getUint32(at, true);
+    at += 4 + length;
+    return bytes.subarray(at - length, at);
+  };
+  return Array.from({ length: view.getUint32(0, true) }, () => {
+    const key = decoder.decode(next());
+    return [key, next()] as const;
+  });
+}
