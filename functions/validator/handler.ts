@@ -8,7 +8,7 @@ import type { Kafka } from "#shared/clients/kafka/types.ts";
 import { type Config, loadConfig } from "#shared/config/config.ts";
 import { encodeBlock } from "#shared/events/block.ts";
 import { HEADERS, topicName } from "#shared/events/names.ts";
-import { OperatingError, toError } from "#shared/kernel/errors.ts";
+import { describeError, OperatingError, toError } from "#shared/kernel/errors.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
 import { BatchValidator, type BlockPlace } from "./batch-validator.ts";
 import { readInvocationEvent } from "./invocation-event.ts";
@@ -55,7 +55,7 @@ export async function handler(event: unknown): Promise<void> {
     const dropped = connection;
     connection = undefined;
     if (dropped !== undefined) await dropped.then((kafka) => kafka.close()).catch(() => undefined);
-    logger.error("batch failed and will be delivered again", toError(thrown));
+    logger.error("batch failed and will be delivered again", { problem: describeError(thrown), code: (thrown as { code?: string }).code });
     throw thrown;
   }
 }
@@ -80,7 +80,14 @@ async function sendBlock(value: Uint8Array, place: BlockPlace): Promise<void> {
 }
 
 async function openConnection(): Promise<Kafka> {
-  return openKafka({ brokers: config.kafka.split(","), clientId: "weir-validator" });
+  // Well within the function's own time limit, so that an outage ends as an error that names the broker, not as a time-out that names nothing.
+  const patienceMs = Math.ceil(config.validatorTimeoutMs / 3);
+  return openKafka({
+    brokers: config.kafka.split(","),
+    clientId: "weir-validator",
+    requestTimeoutMs: patienceMs,
+    unavailableAfterMs: patienceMs,
+  });
 }
 
 function blockHeaders(place: BlockPlace): [string, Uint8Array][] {

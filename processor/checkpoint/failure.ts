@@ -3,7 +3,7 @@ import { FencedError, OperatingError, TransientError, UnavailableError, UnknownO
 import type { TaskEvent } from "./state.ts";
 
 /** An error that time alone does not cure (corrupt block, full table, missing topic) is tried again this often: the bytes may have been damaged on the way. */
-const TRIES_MAX = 3;
+const TRIES_MAX = 5;
 const BACK_OFF_MS_MIN = 100;
 const BACK_OFF_MS_MAX = 5_000;
 

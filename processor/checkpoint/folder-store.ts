@@ -43,7 +43,13 @@ export function openFolderStore(root: string, now: () => number): SnapshotStore 
         } finally {
           await file.close();
         }
-        if ((await unless("EEXIST", link(temporary, path).then(() => true))) === null) return "exists";
+        if (
+          (await unless(
+            "EEXIST",
+            link(temporary, path).then(() => true),
+          )) === null
+        )
+          return "exists";
       } finally {
         await unless("ENOENT", unlink(temporary));
       }

@@ -12,10 +12,18 @@ export function resolveStart(facts: StartFacts): StartVerdict {
     return refuse("progress-unreadable", "the committed offset carries no progress: it was set by another program", rebuild);
   }
   if (committed === "none") {
-    const left = [...facts.outputs.map((role) => `outputs (${role})`), ...(facts.snapshots.length > 0 ? [`${facts.snapshots.length} snapshots`] : [])];
-    if (left.length > 0) return refuse("progress-lost", `${left.join(" and ")} of this generation exist, but its committed offset does not`, rebuild);
+    const left = [
+      ...facts.outputs.map((role) => `outputs (${role})`),
+      ...(facts.snapshots.length > 0 ? [`${facts.snapshots.length} snapshots`] : []),
+    ];
+    if (left.length > 0)
+      return refuse("progress-lost", `${left.join(" and ")} of this generation exist, but its committed offset does not`, rebuild);
     if (logStart > 0) {
-      return refuse("no-usable-snapshot", `nothing is committed and the log starts at ${logStart}: earlier events cannot be folded`, "run the pipeline in a new lane with topics of its own: WEIR_LANE=NAME");
+      return refuse(
+        "no-usable-snapshot",
+        `nothing is committed and the log starts at ${logStart}: earlier events cannot be folded`,
+        "run the pipeline in a new lane with topics of its own: WEIR_LANE=NAME",
+      );
     }
     return { kind: "fresh" };
   }
@@ -55,7 +63,10 @@ function newestUsable(facts: StartFacts, to: number, changeOver: boolean): Snaps
 }
 
 /** Why a snapshot that was read cannot be used after all, or null. */
-export function snapshotFlaw(header: SnapshotHeader, expected: { lane: string; generation: number; partition: number; offset: number }): string | null {
+export function snapshotFlaw(
+  header: SnapshotHeader,
+  expected: { lane: string; generation: number; partition: number; offset: number },
+): string | null {
   for (const field of ["lane", "generation", "partition", "offset"] as const) {
     if (header[field] !== expected[field]) return `${field} is ${header[field]}, expected ${expected[field]}`;
   }
@@ -71,7 +82,8 @@ export function progressDifference(reached: Progress, committed: Progress): stri
     if (reached.oseq[role] !== committed.oseq[role]) return `oseq of ${role} is ${reached.oseq[role]}, committed ${committed.oseq[role]}`;
   }
   for (const count of ["raw", "clean", "deadLettered", "duplicate", "late", "redelivered"] as const) {
-    if (reached.counts[count] !== committed.counts[count]) return `count ${count} is ${reached.counts[count]}, committed ${committed.counts[count]}`;
+    if (reached.counts[count] !== committed.counts[count])
+      return `count ${count} is ${reached.counts[count]}, committed ${committed.counts[count]}`;
   }
   return null;
 }

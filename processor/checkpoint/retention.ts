@@ -7,7 +7,10 @@ const DAY_MS = 86_400_000;
 const KEEP_DAYS = 7;
 
 /** `committed`: what is newer does not count as one of the three, for it may lie in a future that never was committed. */
-export function expiredSnapshots(snapshots: readonly SnapshotRef[], facts: { readonly committed: number; readonly nowMs: number }): SnapshotRef[] {
+export function expiredSnapshots(
+  snapshots: readonly SnapshotRef[],
+  facts: { readonly committed: number; readonly nowMs: number },
+): SnapshotRef[] {
   const newestFirst = snapshots.toSorted((a, b) => b.offset - a.offset || (a.key < b.key ? 1 : -1));
   const kept = new Set<SnapshotRef>();
   let newest = 0;

@@ -42,7 +42,11 @@ export async function sealSnapshot(codec: SnapshotCodec, header: SnapshotHeader,
 }
 
 /** @throws CorruptStateError when the object is not what its key promises. */
-export async function openSnapshot(codec: SnapshotCodec, ref: SnapshotRef, object: Uint8Array): Promise<{ header: SnapshotHeader; state: Uint8Array }> {
+export async function openSnapshot(
+  codec: SnapshotCodec,
+  ref: SnapshotRef,
+  object: Uint8Array,
+): Promise<{ header: SnapshotHeader; state: Uint8Array }> {
   const { header, text, body } = readHeader(ref.key, object);
   let state: Uint8Array;
   try {
@@ -57,7 +61,8 @@ export async function openSnapshot(codec: SnapshotCodec, ref: SnapshotRef, objec
 
 /** Without checking the sum: for showing. */
 export function readHeader(key: string, object: Uint8Array): { header: SnapshotHeader; text: Uint8Array; body: Uint8Array } {
-  if (object.length < PREAMBLE_BYTES || MAGIC.some((byte, i) => object[i] !== byte)) throw corrupt(key, "it does not begin as a snapshot does");
+  if (object.length < PREAMBLE_BYTES || MAGIC.some((byte, i) => object[i] !== byte))
+    throw corrupt(key, "it does not begin as a snapshot does");
   const length = new DataView(object.buffer, object.byteOffset).getUint32(MAGIC.length, true);
   if (PREAMBLE_BYTES + length > object.length) throw corrupt(key, "it ends inside its header");
   const text = object.subarray(PREAMBLE_BYTES, PREAMBLE_BYTES + length);

@@ -3,7 +3,7 @@
  * packaging: any cut of the log into them gives the same rows.
  *
  * I1 Each row is counted in exactly one of redelivered, deadLettered, duplicate, late, clean.
- * I2 A row sees the watermark of the rows before it and moves it afterwards; what is due then closes before the next row.
+ * I2 A row sees the watermark of the rows before it and moves it afterwards; what is due then closes before the next row, or may as well.
  */
 import { CorruptStateError } from "#shared/kernel/errors.ts";
 import { VERDICT, type EventColumns } from "#shared/events/columns.ts";
@@ -13,14 +13,12 @@ import { roleIndex } from "../operators/rolling-hash.ts";
 import { WindowBuffer } from "../operators/window-buffer.ts";
 import { SEEN } from "../state/id-table.ts";
 import { hashEventId, hashUser } from "../state/key-hash.ts";
+import { TILE_ROWS, Tile } from "../state/tile.ts";
 import { closeWindows, nextEndMs } from "../windowing/window-closer.ts";
 import { FIVE_MINUTES_MS, KIND, SESSION_GAP_MS, windowStart } from "../windowing/window-rules.ts";
 import type { FoldState } from "./fold-state.ts";
 
 export const ROLE = { clean: roleIndex("clean"), windows: roleIndex("windows"), dlq: roleIndex("dlq"), late: roleIndex("late") } as const;
-
-/** Rows whose hashes are computed, and whose cache lines are read, ahead of folding them: their misses then overlap. */
-const TILE = 64;
 
 export class RowFold {
   readonly clean = new EventBuffer();
@@ -28,8 +26,9 @@ export class RowFold {
   readonly windows: WindowBuffer;
   deadLetters: DeadLetter[] = [];
   readonly #state: FoldState;
-  readonly #idHashes = new Int32Array(TILE);
-  readonly #userHashes = new Int32Array(TILE);
+  readonly #tile = new Tile();
+  readonly #idHashes = new Int32Array(TILE_ROWS);
+  readonly #scratch = new Int32Array(TILE_ROWS);
 
   constructor(state: FoldState) {
     this.#state = state;
@@ -43,13 +42,14 @@ export class RowFold {
     this.clean.reserve(block.rows);
     const cleanFrom = this.clean.rows;
     const lateFrom = this.late.rows;
-    for (let from = 0; from < block.rows; from += TILE) {
-      const to = Math.min(from + TILE, block.rows);
-      this.#hashRows(eventId, userId, from, to);
-      for (let row = from; row < to; row++) this.#row(block, eventId, userId, row, from, origin);
+    for (let from = 0; from < block.rows; from += TILE_ROWS) {
+      this.#accept(block, eventId, userId, from, Math.min(from + TILE_ROWS, block.rows), origin);
+      this.#foldTile(block.rows);
     }
     if (this.clean.runs.rows > 0) {
       const added = this.clean.runs.rows;
+      this.#state.counts.clean += added;
+      this.#state.emitted[ROLE.clean] = this.#state.emitted[ROLE.clean]! + added;
       this.clean.append(block, eventId, userId, logTimeMs);
       this.clean.hash(this.#state.hash, ROLE.clean, cleanFrom);
       this.#state.cuts.add(added, this.clean.rows, logTimeMs);
@@ -75,58 +75,103 @@ export class RowFold {
     this.deadLetters = [];
   }
 
-  #hashRows(eventId: Int32Array, userId: Int32Array, from: number, to: number): void {
-    const idHashes = this.#idHashes;
-    const userHashes = this.#userHashes;
+  /** Trims, rejects and de-duplicates rows from..to; what is left goes into the tile. */
+  #accept(block: EventColumns, eventId: Int32Array, userId: Int32Array, from: number, to: number, origin: BlockOrigin): void {
+    const { ids, counts } = this.#state;
+    const hashes = this.#idHashes;
     for (let row = from; row < to; row++) {
-      idHashes[row - from] = hashEventId(eventId[row * 4]!, eventId[row * 4 + 1]!, eventId[row * 4 + 2]!, eventId[row * 4 + 3]!);
-      userHashes[row - from] = hashUser(userId[row * 2]!, userId[row * 2 + 1]!);
+      const e = row * 4;
+      hashes[row - from] = hashEventId(eventId[e]!, eventId[e + 1]!, eventId[e + 2]!, eventId[e + 3]!);
     }
+    ids.index.touch(hashes, 0, to - from, this.#scratch);
+    const { sourceOffset, verdict, fingerprint, eventTimeMs, value } = block;
+    const tile = this.#tile;
+    tile.clear();
+    let expected = this.#state.highWaterMark + 1;
+    let count = 0;
+    for (let row = from; row < to; row++) {
+      const offset = sourceOffset[row]!;
+      if (offset !== expected) {
+        if (offset < expected) {
+          counts.redelivered++;
+          continue;
+        }
+        if (expected > 0) throw sourceGap(origin, expected, offset);
+      }
+      expected = offset + 1;
+      counts.raw++;
+      if (verdict[row] === VERDICT.reject) {
+        this.#deadLetter(deadLetterOf(block, row, origin), block, row, block.reason.codes[row]!);
+        continue;
+      }
+      const e = row * 4;
+      const seen = ids.see(eventId[e]!, eventId[e + 1]!, eventId[e + 2]!, eventId[e + 3]!, hashes[row - from]!, fingerprint[row]! | 0);
+      if (seen !== SEEN.no) {
+        if (seen === SEEN.same) counts.duplicate++;
+        else this.#deadLetter(conflictOf(block, row, origin), block, row, -1);
+        continue;
+      }
+      const timeMs = eventTimeMs[row]!;
+      const low = userId[row * 2]!;
+      const high = userId[row * 2 + 1]!;
+      tile.row[count] = row;
+      tile.low[count] = low;
+      tile.high[count] = high;
+      tile.hash[count] = hashUser(low, high);
+      tile.timeMs[count] = timeMs;
+      tile.value[count] = value[row]!;
+      if (timeMs < tile.earliestMs) tile.earliestMs = timeMs;
+      if (timeMs > tile.latestMs) tile.latestMs = timeMs;
+      count++;
+    }
+    tile.count = count;
+    this.#state.highWaterMark = expected - 1;
   }
 
-  #row(block: EventColumns, eventId: Int32Array, userId: Int32Array, row: number, tile: number, origin: BlockOrigin): void {
-    const state = this.#state;
-    const { counts } = state;
-    const offset = block.sourceOffset[row]!;
-    const expected = state.highWaterMark + 1;
-    if (offset < expected) {
-      counts.redelivered++;
+  /**
+   * When no row of the tile is behind the watermark that the tile leads to, none of them is late, and none can reach a window that is due
+   * before the tile's end: it would have to be earlier than that window's end. So the windows may close after the tile instead of in it,
+   * in the same order. Otherwise row by row.
+   */
+  #foldTile(rows: number): void {
+    const tile = this.#tile;
+    const { watermark, fiveMinutes, sessions } = this.#state;
+    if (tile.count === 0) return;
+    if (tile.earliestMs < watermark.after(tile.latestMs)) {
+      for (let i = 0; i < tile.count; i++) this.#foldRow(i, rows);
       return;
     }
-    if (offset > expected && expected > 0) throw sourceGap(origin, expected, offset);
-    state.highWaterMark = offset;
-    counts.raw++;
-    if (block.verdict[row] === VERDICT.reject) {
-      this.#deadLetter(deadLetterOf(block, row, origin), block, row, block.reason.codes[row]!);
-      return;
-    }
-    const e = row * 4;
-    const idHash = this.#idHashes[row - tile]!;
-    const seen = state.ids.see(eventId[e]!, eventId[e + 1]!, eventId[e + 2]!, eventId[e + 3]!, idHash, block.fingerprint[row]! | 0);
-    if (seen !== SEEN.no) {
-      if (seen === SEEN.same) counts.duplicate++;
-      else this.#deadLetter(conflictOf(block, row, origin), block, row, -1);
-      return;
-    }
-    const timeMs = block.eventTimeMs[row]!;
-    const low = userId[row * 2]!;
-    const high = userId[row * 2 + 1]!;
-    const hash = this.#userHashes[row - tile]!;
-    if (timeMs < state.watermark.timeMs && this.#isLate(low, high, hash, timeMs, row, block.rows)) return;
-    const value = block.value[row]!;
-    const window = state.fiveMinutes.at(timeMs);
-    const windowEvents = window.add(window.rowOf(low, high, hash), timeMs - window.startMs, value);
-    const session = state.sessions.add(low, high, hash, timeMs, value);
+    fiveMinutes.addTile(tile);
+    sessions.addTile(tile);
+    for (let i = 0; i < tile.count; i++) this.#clean(tile.row[i]!, tile.windowEvents[i]!, tile.sessionStartMs[i]!, tile.sessionEvents[i]!);
+    this.#advance(tile.latestMs);
+  }
+
+  #foldRow(i: number, rows: number): void {
+    const { row: blockRow, low, high, hash, timeMs, value } = this.#tile;
+    const { watermark, fiveMinutes, sessions } = this.#state;
+    const time = timeMs[i]!;
+    if (time < watermark.timeMs && this.#isLate(low[i]!, high[i]!, hash[i]!, time, blockRow[i]!, rows)) return;
+    const window = fiveMinutes.at(time);
+    const windowEvents = window.add(window.rowOf(low[i]!, high[i]!, hash[i]!), time - window.startMs, value[i]!);
+    const session = sessions.add(low[i]!, high[i]!, hash[i]!, time, value[i]!);
+    this.#clean(blockRow[i]!, windowEvents, sessions.firstMs(session), sessions.events(session));
+    this.#advance(time);
+  }
+
+  #clean(row: number, windowEvents: number, sessionStartMs: number, sessionEvents: number): void {
     const { clean } = this;
     const place = clean.rows + clean.runs.rows;
     clean.windowEvents[place] = windowEvents;
-    clean.sessionStartMs[place] = state.sessions.firstMs(session);
-    clean.sessionEvents[place] = state.sessions.events(session);
+    clean.sessionStartMs[place] = sessionStartMs;
+    clean.sessionEvents[place] = sessionEvents;
     clean.runs.add(row);
-    counts.clean++;
-    state.emitted[ROLE.clean] = state.emitted[ROLE.clean]! + 1;
-    state.watermark.observe(timeMs);
-    if (state.watermark.timeMs >= nextEndMs(state)) this.closeDue();
+  }
+
+  #advance(timeMs: number): void {
+    const { watermark } = this.#state;
+    watermark.observe(timeMs);
+    if (watermark.timeMs >= nextEndMs(this.#state)) this.closeDue();
   }
 
   /** Puts a late row aside; the rules are in window-rules.ts. */

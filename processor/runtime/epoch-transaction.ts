@@ -30,7 +30,9 @@ export async function commitEpoch(producer: TransactionalProducer, epoch: Epoch,
   );
   await Promise.all(sends);
   const metadata = encodeProgress(epoch.progress);
-  await producer.commitOffsets(groupId(id, "processor"), [{ topic: topicName(id.lane, "valid"), partition, offset: epoch.offset, metadata }]);
+  await producer.commitOffsets(groupId(id, "processor"), [
+    { topic: topicName(id.lane, "valid"), partition, offset: epoch.offset, metadata },
+  ]);
   failpoint("before-commit");
   const answer = producer.commit();
   // In the next turn of the event loop the request has been handed to the kernel.
@@ -43,7 +45,9 @@ export async function commitEpoch(producer: TransactionalProducer, epoch: Epoch,
 function recordsByRole({ outputs, offset, progress }: Epoch): Map<OutputRole, OutgoingRecord[]> {
   const carrier = outputs.findLastIndex((output) => output.role === "clean");
   const carrierIndex = carrier === -1 ? outputs.length - 1 : carrier;
-  const byRole = new Map<OutputRole, OutgoingRecord[]>(OUTPUT_ROLES.filter((role) => outputs.some((output) => output.role === role)).map((role) => [role, []]));
+  const byRole = new Map<OutputRole, OutgoingRecord[]>(
+    OUTPUT_ROLES.filter((role) => outputs.some((output) => output.role === role)).map((role) => [role, []]),
+  );
   for (const [i, { role, key, value, headers }] of outputs.entries()) {
     const more = i === carrierIndex ? [[HEADERS.progress, encoder.encode(JSON.stringify({ ...progress, offset }))] as const] : [];
     byRole.get(role)!.push({ key, value, headers: [...headers, ...more] });

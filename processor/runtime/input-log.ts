@@ -31,7 +31,9 @@ export class InputLog {
       expected += 1;
     }
     if (records.length === 0 && answers[0] !== undefined && answers[0].nextOffset > offset) {
-      throw new CorruptStateError(`${this.#at.topic}/${this.#at.partition}: nothing but control batches from offset ${offset} on`, { code: "INPUT_HOLE" });
+      throw new CorruptStateError(`${this.#at.topic}/${this.#at.partition}: nothing but control batches from offset ${offset} on`, {
+        code: "INPUT_HOLE",
+      });
     }
     return records;
   }

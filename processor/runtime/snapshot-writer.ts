@@ -53,7 +53,7 @@ export class SnapshotWriter {
   }
 
   async write(copy: SnapshotCopy): Promise<void> {
-    const { ports } = { ports: this.#ports };
+    const ports = this.#ports;
     const { id, partition } = this.#options;
     const startedMs = ports.clock.now();
     const header = {
@@ -86,7 +86,8 @@ export class SnapshotWriter {
         ports.log.warn("another snapshot of the same offset differs", { offset: copy.offset, key: twin.key });
       }
     }
-    for (const expired of expiredSnapshots(all, { committed: copy.offset, nowMs: ports.clock.now() })) await ports.snapshots.remove(expired.key);
+    for (const expired of expiredSnapshots(all, { committed: copy.offset, nowMs: ports.clock.now() }))
+      await ports.snapshots.remove(expired.key);
   }
 }
 

@@ -62,12 +62,23 @@ export class IdTable {
   /** Tells whether the id was seen within the horizon ({@link SEEN}) and remembers it if not. */
   see(a: number, b: number, c: number, d: number, hash: number, fingerprint: number): number {
     const index = this.#index;
-    let seen = this.#find(index.slots, index.mask, a, b, c, d, hash, fingerprint);
-    if (seen === SEEN.no && index.old !== null) seen = this.#find(index.old, index.oldMask, a, b, c, d, hash, fingerprint);
-    if (seen !== SEEN.no) return seen;
+    const { slots, mask } = index;
+    let slot = hash & mask;
+    for (let next = slots[slot * 2 + 1]!; next !== 0; next = slots[slot * 2 + 1]!) {
+      if (slots[slot * 2] === hash) {
+        const seen = this.#compare(next - 1, a, b, c, d, fingerprint);
+        if (seen !== SEEN.no) return seen;
+      }
+      slot = (slot + 1) & mask;
+    }
+    if (index.old !== null) {
+      const seen = this.#findOld(index.old, index.oldMask, a, b, c, d, hash, fingerprint);
+      if (seen !== SEEN.no) return seen;
+    }
     if (this.#count === this.#maxRows) {
       this.#expire(this.#count);
       if (this.#count === this.#maxRows) throw tableFull("ids", this.#maxRows);
+      slot = -1;
     }
     const row = (this.#tail + this.#count) & ROW_MASK;
     const chunk = ((row >>> CHUNK_BITS) - this.#firstChunk) & CHUNK_COUNT_MASK;
@@ -81,21 +92,26 @@ export class IdTable {
     words[at + 4] = fingerprint;
     words[at + 5] = this.#time;
     this.#count++;
-    index.insert(hash, row);
+    if (slot < 0 || !index.insertAt(slot, hash, row)) index.insert(hash, row);
     return SEEN.no;
   }
 
-  #find(slots: Int32Array, mask: number, a: number, b: number, c: number, d: number, hash: number, fingerprint: number): number {
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const row = slots[slot * 2 + 1]! - 1;
-      if (row === -1) return SEEN.no;
-      if (slots[slot * 2] !== hash || row < 0) continue;
-      const words = this.#chunks[((row >>> CHUNK_BITS) - this.#firstChunk) & CHUNK_COUNT_MASK]!;
-      const at = (row & CHUNK_MASK) * WORDS;
-      if (words[at] !== a || words[at + 1] !== b || words[at + 2] !== c || words[at + 3] !== d) continue;
-      if (this.#ageMs(words[at + 5]!) > this.#horizonMs) continue;
-      return words[at + 4] === fingerprint ? SEEN.same : SEEN.conflict;
+  #findOld(old: Int32Array, mask: number, a: number, b: number, c: number, d: number, hash: number, fingerprint: number): number {
+    for (let slot = hash & mask; old[slot * 2 + 1] !== 0; slot = (slot + 1) & mask) {
+      const row = old[slot * 2 + 1]! - 1;
+      if (old[slot * 2] !== hash || row < 0) continue;
+      const seen = this.#compare(row, a, b, c, d, fingerprint);
+      if (seen !== SEEN.no) return seen;
     }
+    return SEEN.no;
+  }
+
+  #compare(row: number, a: number, b: number, c: number, d: number, fingerprint: number): number {
+    const words = this.#chunks[((row >>> CHUNK_BITS) - this.#firstChunk) & CHUNK_COUNT_MASK]!;
+    const at = (row & CHUNK_MASK) * WORDS;
+    if (words[at] !== a || words[at + 1] !== b || words[at + 2] !== c || words[at + 3] !== d) return SEEN.no;
+    if (this.#ageMs(words[at + 5]!) > this.#horizonMs) return SEEN.no;
+    return words[at + 4] === fingerprint ? SEEN.same : SEEN.conflict;
   }
 
   /** Modulo 2^32: rows older than 2^31 ms cannot be here, see advance. */

@@ -36,11 +36,33 @@ export class RowIndex {
     return this.slots.byteLength + (this.old?.byteLength ?? 0);
   }
 
+  /**
+   * Reads the slots where the hashes begin to probe and writes the row numbers that stand there (-1 = none or another hash). Independent
+   * reads in a tight loop overlap in the memory system: the probes that follow find their lines in cache.
+   */
+  touch(hashes: Int32Array, from: number, to: number, rows: Int32Array): void {
+    const { slots, mask } = this;
+    for (let i = from; i < to; i++) {
+      const hash = hashes[i]!;
+      const at = (hash & mask) * 2;
+      rows[i] = slots[at] === hash ? slots[at + 1]! - 1 : -1;
+    }
+  }
+
   insert(hash: number, row: number): void {
     if (this.old !== null) this.#migrate(MIGRATED_PER_INSERT);
     else if ((this.#size + 1) * 8 > (this.mask + 1) * 5) this.#grow();
     this.#size++;
     place(this.slots, this.mask, hash, row + 1);
+  }
+
+  /** Inserts at a slot that a probe of `slots` found empty; false = the index has to grow first: use insert. */
+  insertAt(slot: number, hash: number, row: number): boolean {
+    if (this.old !== null || (this.#size + 1) * 8 > (this.mask + 1) * 5) return false;
+    this.#size++;
+    this.slots[slot * 2] = hash;
+    this.slots[slot * 2 + 1] = row + 1;
+    return true;
   }
 
   remove(hash: number, row: number): void {

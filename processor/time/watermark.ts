@@ -12,6 +12,11 @@ export class Watermark {
     return this.#timeMs;
   }
 
+  /** What it will be after an event at that time. */
+  after(eventTimeMs: number): number {
+    return Math.max(this.#timeMs, eventTimeMs - this.#outOfOrdernessMs);
+  }
+
   observe(eventTimeMs: number): void {
     const timeMs = eventTimeMs - this.#outOfOrdernessMs;
     if (timeMs > this.#timeMs) this.#timeMs = timeMs;

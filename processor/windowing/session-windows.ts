@@ -6,6 +6,7 @@
  */
 import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
 import { SessionTable } from "../state/session-table.ts";
+import { TILE_ROWS, type Tile } from "../state/tile.ts";
 import { TimerBuckets } from "../time/timer-buckets.ts";
 import { DueSessions } from "./due-sessions.ts";
 import { SESSION_GAP_MS } from "./window-rules.ts";
@@ -21,6 +22,11 @@ export class SessionWindows {
   /** What the last look-up found. */
   #first = -1;
   #second = -1;
+  readonly #scratch = new Int32Array(TILE_ROWS);
+  /** Largest event time in any session so far. */
+  #newestMs = -Infinity;
+  /** Keeps the reads ahead from being optimised away. */
+  #sink = 0;
 
   constructor(maxRows: number) {
     this.table = new SessionTable(maxRows);
@@ -44,25 +50,73 @@ export class SessionWindows {
     return this.#first >= 0;
   }
 
+  /**
+   * Puts the tile's events in their sessions, in order. None of these sessions ends at or before the watermark.
+   *
+   * The short way: an event at or after the newest time seen belongs to the session whose gap it falls into, and to no second one, since a
+   * later session would begin behind the event; the same holds between a session's first and last event. All others go through add.
+   */
+  addTile(tile: Tile): void {
+    const { count, low, high, hash, timeMs, value, sessionStartMs, sessionEvents } = tile;
+    const { chunks, index } = this.table;
+    const rows = this.#scratch;
+    index.touch(hash, 0, count, rows);
+    this.#sink ^= chunks.touch(rows, 0, count);
+    let newestMs = this.#newestMs;
+    for (let i = 0; i < count; i++) {
+      const time = timeMs[i]!;
+      let row = rows[i]!;
+      if (time > newestMs) newestMs = time;
+      if (row >= 0) {
+        const words = chunks.words[row >>> CHUNK_BITS]!;
+        const doubles = chunks.doubles[row >>> CHUNK_BITS]!;
+        const at = (row & CHUNK_MASK) * 16;
+        const d = (row & CHUNK_MASK) * 8;
+        const lastMs = doubles[d + 3]!;
+        const isUsers = words[at] === low[i]! && words[at + 1] === high[i]! && words[at + 8] !== 0;
+        if (isUsers && time >= doubles[d + 2]! && (time <= lastMs || (time === newestMs && time < lastMs + SESSION_GAP_MS))) {
+          if (time > lastMs) doubles[d + 3] = time;
+          const events = words[at + 8]! + 1;
+          words[at + 8] = events;
+          sessionStartMs[i] = doubles[d + 2]!;
+          sessionEvents[i] = events;
+          const measure = value[i]!;
+          if (measure !== measure) continue;
+          words[at + 9] = words[at + 9]! + 1;
+          doubles[d + 5] = doubles[d + 5]! + measure;
+          if (measure < doubles[d + 6]!) doubles[d + 6] = measure;
+          if (measure > doubles[d + 7]!) doubles[d + 7] = measure;
+          continue;
+        }
+      }
+      row = this.add(low[i]!, high[i]!, hash[i]!, time, value[i]!);
+      sessionStartMs[i] = this.firstMs(row);
+      sessionEvents[i] = this.events(row);
+    }
+    this.#newestMs = newestMs;
+  }
+
   /** Puts an event in its session, new, grown or merged, and returns the row. The session must not end at or before the watermark. */
   add(low: number, high: number, hash: number, timeMs: number, value: number): number {
+    if (timeMs > this.#newestMs) this.#newestMs = timeMs;
     this.#find(low, high, hash, timeMs);
-    let row = this.#first;
-    if (row < 0) {
-      row = this.table.add(low, high, hash, timeMs, value);
+    const first = this.#first;
+    if (first < 0) {
+      const row = this.table.add(low, high, hash, timeMs, value);
       this.#setTimer(row, timeMs + SESSION_GAP_MS, low, high);
       return row;
     }
-    const other = this.#second;
-    if (other >= 0) {
-      // The log decides which row stays, not the order of the index.
-      const otherIsEarlier = this.firstMs(other) < this.firstMs(row);
-      const later = otherIsEarlier ? row : other;
-      row = otherIsEarlier ? other : row;
-      this.table.merge(row, later, hash);
-    }
+    const row = this.#second < 0 ? first : this.#mergeFound(hash);
     this.table.extend(row, timeMs, value);
     return row;
+  }
+
+  /** The log decides which row stays, not the order of the index. */
+  #mergeFound(hash: number): number {
+    const isInOrder = this.firstMs(this.#first) < this.firstMs(this.#second);
+    const earlier = isInOrder ? this.#first : this.#second;
+    this.table.merge(earlier, isInOrder ? this.#second : this.#first, hash);
+    return earlier;
   }
 
   firstMs(row: number): number {
@@ -82,6 +136,7 @@ export class SessionWindows {
     for (;;) {
       while (!this.#due.isEmpty) {
         if (this.#due.endMs > limitMs) return -1;
+        this.#due.touchAhead(this.table.index);
         const row = this.#due.row;
         const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
         const at = (row & CHUNK_MASK) * 16;
@@ -98,9 +153,9 @@ export class SessionWindows {
   }
 
   closeFirst(): void {
-    const row = this.#due.row;
+    const { row, hash } = this.#due;
     this.#due.dropFirst();
-    this.table.remove(row, this.table.hashOf(row));
+    this.table.remove(row, hash);
   }
 
   /** End of the session that closes last. */
@@ -118,7 +173,10 @@ export class SessionWindows {
     this.#due = new DueSessions();
     this.#openBucket = -Infinity;
     for (let row = 0; row < this.table.rows; row++) {
-      if (this.events(row) > 0) this.#setTimer(row, this.lastMs(row) + SESSION_GAP_MS, 0, 0);
+      if (this.events(row) === 0) continue;
+      const lastMs = this.lastMs(row);
+      this.#newestMs = Math.max(this.#newestMs, lastMs);
+      this.#setTimer(row, lastMs + SESSION_GAP_MS, 0, 0);
     }
   }
 
@@ -142,6 +200,7 @@ export class SessionWindows {
     this.#openBucket = bucket;
     let count = 0;
     for (let i = 0; i < list.length; i++) {
+      if (i % TILE_ROWS === 0) this.#sink ^= this.table.chunks.touch(list.rows, i, Math.min(i + TILE_ROWS, list.length));
       const row = list.rows[i]!;
       const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;

@@ -3,6 +3,7 @@
  * array in order of time; the users of each are in its table.
  */
 import { ChunkPool } from "../state/row-chunks.ts";
+import { TILE_ROWS, type Tile } from "../state/tile.ts";
 import { WindowTable } from "../state/window-table.ts";
 import { windowStart } from "./window-rules.ts";
 
@@ -15,6 +16,9 @@ export class TumblingWindows {
   #recent: WindowTable | null = null;
   #expectedRows = 0;
   #nextEndMs = Infinity;
+  readonly #scratch = new Int32Array(TILE_ROWS);
+  /** Keeps the reads ahead from being optimised away. */
+  #sink = 0;
 
   constructor(name: string, sizeMs: number, maxRows: number) {
     this.#name = name;
@@ -49,6 +53,15 @@ export class TumblingWindows {
     const table = this.#open.find((candidate) => candidate.startMs === startMs) ?? this.openAt(startMs, this.#expectedRows);
     this.#recent = table;
     return table;
+  }
+
+  /** Counts the tile's rows in, each in its window. */
+  addTile(tile: Tile): void {
+    for (let from = 0, to = 0; from < tile.count; from = to) {
+      const window = this.at(tile.timeMs[from]!);
+      for (to = from + 1; to < tile.count && tile.timeMs[to]! >= window.startMs && tile.timeMs[to]! < window.endMs;) to++;
+      this.#sink ^= window.addTile(tile, from, to, this.#scratch);
+    }
   }
 
   openAt(startMs: number, expectedRows: number): WindowTable {

@@ -1,7 +1,7 @@
 /** Closes windows in the order of window-rules.ts and hands each to the output of closed windows. */
 import type { WindowBuffer } from "../operators/window-buffer.ts";
-import { hashUser } from "../state/key-hash.ts";
 import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
+import { TILE_ROWS } from "../state/tile.ts";
 import type { WindowTable } from "../state/window-table.ts";
 import type { SessionWindows } from "./session-windows.ts";
 import type { TumblingWindows } from "./tumbling-windows.ts";
@@ -12,6 +12,9 @@ export interface OpenWindows {
   readonly hours: TumblingWindows;
   readonly sessions: SessionWindows;
 }
+
+const hashes = new Int32Array(TILE_ROWS);
+const scratch = new Int32Array(TILE_ROWS);
 
 /** Nothing closes before this; Infinity = no window is open. */
 export function nextEndMs(open: OpenWindows): number {
@@ -65,13 +68,10 @@ function closeSession(sessions: SessionWindows, row: number, into: WindowBuffer)
 function closeFiveMinutes(fiveMinutes: TumblingWindows, hours: TumblingWindows, into: WindowBuffer): void {
   const table = fiveMinutes.close();
   const hour = hours.at(table.startMs);
-  for (let row = 0; row < table.rows; row++) {
-    pushRow(KIND.fiveMinutes, table, row, into);
-    const words = table.chunks.words[row >>> CHUNK_BITS]!;
-    const at = (row & CHUNK_MASK) * 16;
-    const low = words[at]!;
-    const high = words[at + 1]!;
-    hour.merge(hour.rowOf(low, high, hashUser(low, high)), table, row);
+  for (let from = 0; from < table.rows; from += TILE_ROWS) {
+    const to = Math.min(from + TILE_ROWS, table.rows);
+    for (let row = from; row < to; row++) pushRow(KIND.fiveMinutes, table, row, into);
+    hour.mergeRows(table, from, to, hashes, scratch);
   }
   fiveMinutes.recycle(table);
 }

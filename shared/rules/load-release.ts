@@ -63,7 +63,7 @@ export function loadPublished(dataDir: string, lastGood?: Release): LoadedReleas
   }
   if (lastGood !== undefined) return { release: lastGood, fallback: problem };
   for (const version of publishedVersions(dataDir)) {
-    if (version > below) continue;
+    if (version >= below) continue;
     try {
       return { release: loadRelease(join(dataDir, "rules", `${version}.json`)), fallback: problem };
     } catch {

@@ -12,6 +12,7 @@ export class BlockBuilder {
   #capacity = 1_024;
   sourceOffset = new Float64Array(1_024);
   eventId = new Uint8Array(16 * 1_024);
+  eventIdWords: Int32Array = new Int32Array(this.eventId.buffer);
   eventTimeMs = new Float64Array(1_024);
   userId = new Uint32Array(2 * 1_024);
   value = new Float64Array(1_024);
@@ -91,6 +92,7 @@ export class BlockBuilder {
     this.#capacity *= 2;
     this.sourceOffset = grown(this.sourceOffset, new Float64Array(this.#capacity));
     this.eventId = grown(this.eventId, new Uint8Array(16 * this.#capacity));
+    this.eventIdWords = new Int32Array(this.eventId.buffer);
     this.eventTimeMs = grown(this.eventTimeMs, new Float64Array(this.#capacity));
     this.userId = grown(this.userId, new Uint32Array(2 * this.#capacity));
     this.value = grown(this.value, new Float64Array(this.#capacity));

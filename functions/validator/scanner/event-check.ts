@@ -6,6 +6,7 @@ import type { ReasonCode } from "#shared/events/reasons.ts";
 import { hashBytes, type NameTable } from "#shared/rules/name-table.ts";
 import { FIELD, KIND, NULLABLE, type Plan, PRESENCE_FIELD_SHIFT, REQUIRED, type TypePlan, type ValueCheck } from "#shared/rules/plan.ts";
 import { ESCAPED, type JsonScanner, PARSED } from "./json-scanner.ts";
+import { RECORD, RECORD_SHIFT } from "./key-tree.ts";
 import type { Limits } from "./limits.ts";
 import { parseNumber } from "./number-scanner.ts";
 import { countCharacters, decodeText, isBlank } from "./text.ts";
@@ -20,6 +21,10 @@ const SOURCE = FIELD.source;
 const SESSION_ID = FIELD.sessionId;
 const SCHEMA_VERSION = FIELD.schemaVersion;
 const PROPERTIES = FIELD.properties;
+const SHIFT = RECORD_SHIFT;
+const START = RECORD.start;
+const END = RECORD.end;
+const KIND_OF = RECORD.kind;
 const STRING = KIND.string;
 const INTEGER = KIND.integer;
 const NULL = KIND.null;
@@ -45,6 +50,7 @@ export class EventCheck {
 
   hasEventId = false;
   readonly eventId: Uint8Array;
+  readonly eventIdWords: Int32Array;
   readonly eventTimeMs: Float64Array;
   hasUserId = false;
   readonly userId = new Uint32Array(2);
@@ -67,6 +73,7 @@ export class EventCheck {
     this.#limits = limits;
     this.#json = json;
     this.eventId = json.eventId;
+    this.eventIdWords = new Int32Array(json.eventId.buffer);
     this.eventTimeMs = json.eventTimeMs;
   }
 
@@ -103,23 +110,23 @@ export class EventCheck {
 
   /** 0 = absent. */
   #kindOf(field: number): number {
-    return this.#json.slots[4 * field] === this.#json.event ? this.#json.slots[4 * field + 3]! & 255 : 0;
+    return this.#json.records[field << SHIFT] === this.#json.event ? this.#json.records[(field << SHIFT) + KIND_OF]! & 255 : 0;
   }
 
   #startOf(field: number): number {
-    return this.#json.slots[4 * field + 1]!;
+    return this.#json.records[(field << SHIFT) + START]!;
   }
 
   #endOf(field: number): number {
-    return this.#json.slots[4 * field + 2]!;
+    return this.#json.records[(field << SHIFT) + END]!;
   }
 
   /** Sets #text to the content of a string field. */
   #openText(field: number): void {
-    const { slots } = this.#json;
-    const start = slots[4 * field + 1]! + 1;
-    const end = slots[4 * field + 2]! - 1;
-    if ((slots[4 * field + 3]! & HAS_ESCAPES) === 0) {
+    const { records } = this.#json;
+    const start = records[(field << SHIFT) + START]! + 1;
+    const end = records[(field << SHIFT) + END]! - 1;
+    if ((records[(field << SHIFT) + KIND_OF]! & HAS_ESCAPES) === 0) {
       this.#text = this.#bytes;
       this.#textStart = start;
       this.#textEnd = end;
@@ -142,13 +149,13 @@ export class EventCheck {
 
   /** Present, a string, nothing escaped: what nearly every event has, and needs no copy and no second look. */
   #isPlain(field: number): boolean {
-    const { slots, event } = this.#json;
-    return slots[4 * field] === event && slots[4 * field + 3] === STRING;
+    const { records, event } = this.#json;
+    return records[field << SHIFT] === event && records[(field << SHIFT) + KIND_OF] === STRING;
   }
 
   #isParsed(field: number): boolean {
-    const { slots, event } = this.#json;
-    return slots[4 * field] === event && slots[4 * field + 3] === PARSED_STRING;
+    const { records, event } = this.#json;
+    return records[field << SHIFT] === event && records[(field << SHIFT) + KIND_OF] === PARSED_STRING;
   }
 
   #checkIdentity(): boolean {
@@ -229,11 +236,11 @@ export class EventCheck {
 
   #checkFields(type: TypePlan): boolean {
     const { presence } = type;
-    const { slots, event } = this.#json;
+    const { records, event } = this.#json;
     for (let i = 0; i < presence.length; i++) {
       const rule = presence[i]!;
       const field = rule >> FIELD_SHIFT;
-      const kind = slots[4 * field] === event ? slots[4 * field + 3]! & 255 : 0;
+      const kind = records[field << SHIFT] === event ? records[(field << SHIFT) + KIND_OF]! & 255 : 0;
       if (kind === 0 || kind === NULL) {
         if (kind === 0 ? (rule & MUST_BE) !== 0 : (rule & MAY_BE_NULL) === 0) {
           return this.#fail((rule & MUST_BE) !== 0 ? "schema.required" : "schema.null", field);
@@ -287,7 +294,7 @@ export class EventCheck {
       }
     }
     for (let field = 0; field < type.declared.length; field++) {
-      if (type.declared[field] === 0 && json.slots[4 * field] === json.event) return this.#fail("schema.unknown_field", field);
+      if (type.declared[field] === 0 && json.records[field << SHIFT] === json.event) return this.#fail("schema.unknown_field", field);
     }
     return true;
   }

@@ -11,7 +11,7 @@ import { FIELD, KIND, type Plan } from "#shared/rules/plan.ts";
 import { hashBytes } from "#shared/rules/name-table.ts";
 import * as tables from "./bytes.ts";
 import { DECODED, KEY_NEW, KEY_TWICE, KeySet } from "./key-set.ts";
-import { KeyTree } from "./key-tree.ts";
+import { KeyTree, RECORD, RECORD_SHIFT } from "./key-tree.ts";
 import type { Limits } from "./limits.ts";
 import { NUMBER, scanNumber } from "./number-scanner.ts";
 import { decodeText } from "./text.ts";
@@ -34,6 +34,14 @@ const DECIMAL = KIND.decimal;
 const OBJECT = KIND.object;
 const ARRAY = KIND.array;
 const EVENT_TIME = FIELD.eventTime;
+const SHIFT = RECORD_SHIFT;
+const START = RECORD.start;
+const END = RECORD.end;
+const KIND_OF = RECORD.kind;
+const WORD_COUNT = RECORD.wordCount;
+const LAST_MASK = RECORD.lastMask;
+const NEXT = RECORD.next;
+const WORDS = RECORD.words;
 
 const encoder = new TextEncoder();
 const FORBIDDEN = ["__proto__", "constructor", "prototype"].map((key) => encoder.encode(key));
@@ -54,6 +62,11 @@ const UUID_CHARACTERS = 36;
 
 export class JsonScanner {
   readonly #limits: Limits;
+  readonly #maxDepth: number;
+  readonly #maxKeys: number;
+  readonly #maxStringBytes: number;
+  /** First id of the keys that no rule names. */
+  readonly #learnedFrom: number;
   readonly #tree: KeyTree;
   readonly #keys = new KeySet();
   #bytes: Uint8Array = new Uint8Array(0);
@@ -68,8 +81,8 @@ export class JsonScanner {
   readonly eventTimeMs = new Float64Array(1);
   /** Number of this event. */
   event = 0;
-  /** By field id, four numbers: event that it was last seen in, start, end, kind. */
-  readonly slots: Int32Array;
+  /** By field id: see RECORD. */
+  readonly records: Int32Array;
   /** Position of the first member that no rule names, by node; valid when `unknownIn[node]` is this event. */
   readonly unknownAt: Int32Array;
   readonly unknownIn: Int32Array;
@@ -80,7 +93,11 @@ export class JsonScanner {
   constructor(plan: Plan, limits: Limits) {
     this.#limits = limits;
     this.#tree = new KeyTree(plan);
-    this.slots = new Int32Array(4 * this.#tree.capacity);
+    this.records = this.#tree.records;
+    this.#maxDepth = limits.depth;
+    this.#maxKeys = limits.keys;
+    this.#maxStringBytes = limits.stringBytes;
+    this.#learnedFrom = plan.fieldCount;
     this.unknownAt = new Int32Array(this.#tree.nodeCapacity);
     this.unknownIn = new Int32Array(this.#tree.nodeCapacity);
   }
@@ -139,11 +156,11 @@ export class JsonScanner {
   }
 
   #scanObject(start: number, depth: number, node: number, base: number): number {
-    if (depth > this.#limits.depth) return this.fail("json.depth", start);
+    if (depth > this.#maxDepth) return this.fail("json.depth", start);
     const bytes = this.#bytes;
     const tree = this.#tree;
-    const { slots, event } = this;
-    const serial = this.#keys.openObject();
+    const { records, event } = this;
+    const learnedFrom = this.#learnedFrom;
     let at = start + 1;
     if (bytes[at]! <= 0x20) at = this.#skipSpace(at);
     if (bytes[at] === CLOSE_OBJECT) {
@@ -151,36 +168,39 @@ export class JsonScanner {
       return at + 1;
     }
     let unnamed = 0;
+    /** Only an object with keys that have no place in the tree needs one. */
+    let serial = 0;
     let previous = node < 0 ? 0 : tree.capacity + node;
     for (;;) {
       if (bytes[at] !== QUOTE) return this.fail("json.syntax", at);
-      if (++this.#keyCount > this.#limits.keys) return this.fail("json.keys", at);
+      if (++this.#keyCount > this.#maxKeys) return this.fail("json.keys", at);
       const keyAt = at;
-      let id = node < 0 ? UNNAMED : tree.next[previous]!;
+      let id = node < 0 ? UNNAMED : records[(previous << SHIFT) + NEXT]!;
       if (id >= 0) at = this.#matchKey(id, keyAt + 1);
       if (id < 0 || at < 0) {
         at = this.#scanString(keyAt);
         if (at < 0) return -1;
+        if (serial === 0) serial = this.#keys.openObject();
         id = this.#resolveKey(keyAt + 1, at - 1, node, serial, base, unnamed);
         if (id === FAILED) return -1;
         if (id === UNNAMED) unnamed++;
-        else tree.next[previous] = id;
+        else records[(previous << SHIFT) + NEXT] = id;
         if (bytes[at]! <= 0x20) at = this.#skipSpace(at);
         if (bytes[at] !== COLON) return this.fail("json.syntax", at);
         at++;
       }
       if (bytes[at]! <= 0x20) at = this.#skipSpace(at);
       if (id >= 0) {
-        const slot = 4 * id;
-        if (slots[slot] === event) return this.fail("json.duplicate_key", keyAt);
-        slots[slot] = event;
-        slots[slot + 1] = at;
-        if (id >= tree.fieldCount) this.#noteUnknown(node, keyAt);
+        const record = id << SHIFT;
+        if (records[record] === event) return this.fail("json.duplicate_key", keyAt);
+        records[record] = event;
+        records[record + START] = at;
+        if (id >= learnedFrom) this.#noteUnknown(node, keyAt);
         previous = id;
         at = this.#scanMember(at, id, depth, base + unnamed);
         if (at < 0) return -1;
-        slots[slot + 2] = at;
-        slots[slot + 3] = this.#kind;
+        records[record + END] = at;
+        records[record + KIND_OF] = this.#kind;
       } else {
         at = this.#scanValue(at, depth + 1, -1, base + unnamed);
         if (at < 0) return -1;
@@ -198,14 +218,15 @@ export class JsonScanner {
 
   /** The position behind `key":` if that is what stands at `start`, else -1. */
   #matchKey(id: number, start: number): number {
-    const { wordAt, wordCount, words, lastMask } = this.#tree;
+    const { records } = this;
     const view = this.#view;
-    let word = wordAt[id]!;
-    const last = word + wordCount[id]! - 1;
+    const record = id << SHIFT;
+    let word = record + WORDS;
+    const last = word + records[record + WORD_COUNT]! - 1;
     let at = start;
-    for (; word < last; word++, at += 4) if (view.getInt32(at, true) !== words[word]) return -1;
-    const mask = lastMask[id]!;
-    if (last < word || (view.getInt32(at, true) & mask) !== words[word]) return -1;
+    for (; word < last; word++, at += 4) if (view.getInt32(at, true) !== records[word]) return -1;
+    const mask = records[record + LAST_MASK]!;
+    if (last < word || (view.getInt32(at, true) & mask) !== records[word]) return -1;
     return at + 4 - (Math.clz32(mask) >> 3);
   }
 
@@ -274,7 +295,7 @@ export class JsonScanner {
   }
 
   #scanArray(start: number, depth: number, base: number): number {
-    if (depth > this.#limits.depth) return this.fail("json.depth", start);
+    if (depth > this.#maxDepth) return this.fail("json.depth", start);
     const bytes = this.#bytes;
     let at = this.#skipSpace(start + 1);
     if (bytes[at] === CLOSE_ARRAY) {
@@ -300,7 +321,7 @@ export class JsonScanner {
     let at = start + 1;
     while (stops[bytes[at]!] === 0) at++;
     this.#kind = STRING;
-    return bytes[at] === QUOTE && at - start <= this.#limits.stringBytes ? at + 1 : this.#scanRichString(start, at);
+    return bytes[at] === QUOTE && at - start <= this.#maxStringBytes ? at + 1 : this.#scanRichString(start, at);
   }
 
   /** A string whose first byte of note, at `plainEnd`, is no closing quote; or one that is too long. */
@@ -322,7 +343,7 @@ export class JsonScanner {
         at = next;
       } else return this.fail("json.syntax", at);
     }
-    return at - start - 1 > this.#limits.stringBytes ? this.fail("size.field", start) : at + 1;
+    return at - start - 1 > this.#maxStringBytes ? this.fail("size.field", start) : at + 1;
   }
 
   #scanEscape(start: number): number {

@@ -10,23 +10,36 @@ import { hashBytes } from "#shared/rules/name-table.ts";
 
 const LEARNED_KEYS = 256;
 const LEARNED_NODES = 64;
-const LEARNED_KEY_BYTES = 64;
 const TABLE_SLOTS = 2_048;
+
+/**
+ * All that the scanner needs of one key stands in one record of 32 numbers, two or three cache lines: what it noted about the key's value in
+ * the last event that had it (number of the event, start, end, kind of the value), how the key is spelled, what follows it.
+ */
+export const RECORD_SHIFT = 5;
+export const RECORD = {
+  event: 0,
+  start: 1,
+  end: 2,
+  kind: 3,
+  /** Of `key":` as little-endian words from `words` on; 0 = never equal to text as written. */
+  wordCount: 4,
+  /** Of the last word. */
+  lastMask: 5,
+  /** Node of the members, -1 = none. */
+  childNode: 6,
+  /** The key that came behind this one last time, for producers keep one order. Only a guess; -1 = none. Node n has a record of its own, `capacity + n`. */
+  next: 7,
+  words: 8,
+} as const;
+const SPELLED_BYTES = 4 * ((1 << RECORD_SHIFT) - RECORD.words);
 
 const encoder = new TextEncoder();
 
 export class KeyTree {
-  readonly fieldCount: number;
   readonly capacity: number;
-  /** By id: first word and number of words of `key":` in `words`, and the mask of the last one. 0 words = never equal to text as written. */
-  readonly wordAt: Int32Array;
-  readonly wordCount: Int32Array;
-  readonly lastMask: Int32Array;
-  readonly words: Int32Array;
-  /** By id: node of the members, -1 = none. */
-  readonly childNode: Int32Array;
-  /** Producers keep one order: behind key `id` (at the start of node n: `capacity + n`) came this one last time. Only a guess. */
-  readonly next: Int32Array;
+  readonly nodeCapacity: number;
+  readonly records: Int32Array;
 
   readonly #plan: Plan;
   readonly #names: Uint8Array[] = [];
@@ -35,32 +48,19 @@ export class KeyTree {
   #slots: Int32Array;
   #keys = 0;
   #nodeCount = 0;
-  #wordsUsed = 0;
   #full = false;
 
   constructor(plan: Plan) {
     this.#plan = plan;
-    this.fieldCount = plan.fieldCount;
     this.capacity = plan.fieldCount + LEARNED_KEYS;
-    const nodes = plan.nodes.length + LEARNED_NODES;
-    this.wordAt = new Int32Array(this.capacity);
-    this.wordCount = new Int32Array(this.capacity);
-    this.lastMask = new Int32Array(this.capacity);
-    this.words = new Int32Array(
-      LEARNED_KEYS * ((LEARNED_KEY_BYTES >> 2) + 2) + plan.fieldPointers.reduce((sum, text) => sum + text.length + 2, 0),
-    );
-    this.childNode = new Int32Array(this.capacity);
-    this.next = new Int32Array(this.capacity + nodes);
+    this.nodeCapacity = plan.nodes.length + LEARNED_NODES;
+    this.records = new Int32Array((this.capacity + this.nodeCapacity) << RECORD_SHIFT);
     this.#nodes = new Int32Array(this.capacity);
     this.#hashes = new Int32Array(this.capacity);
     let slots = TABLE_SLOTS;
     while (slots < 4 * this.capacity) slots *= 2;
     this.#slots = new Int32Array(slots);
     this.#forget();
-  }
-
-  get nodeCapacity(): number {
-    return this.next.length - this.capacity;
   }
 
   /** Before an event. */
@@ -81,10 +81,11 @@ export class KeyTree {
 
   /** Node for the members of a learned key, made when it first holds an object; -1 = no room. */
   openChild(id: number): number {
-    const known = this.childNode[id]!;
+    const at = (id << RECORD_SHIFT) + RECORD.childNode;
+    const known = this.records[at]!;
     if (known >= 0 || this.#nodeCount === this.nodeCapacity) return known;
     const node = this.#nodeCount++;
-    this.childNode[id] = node;
+    this.records[at] = node;
     return node;
   }
 
@@ -92,12 +93,13 @@ export class KeyTree {
     this.#full = false;
     this.#keys = 0;
     this.#nodeCount = this.#plan.nodes.length;
-    this.#wordsUsed = 0;
     this.#names.length = 0;
     this.#slots.fill(0);
-    this.next.fill(-1);
-    this.childNode.fill(-1);
-    this.childNode.set(this.#plan.childNode);
+    for (let record = 0; record < this.records.length; record += 1 << RECORD_SHIFT) {
+      this.records[record + RECORD.next] = -1;
+      this.records[record + RECORD.childNode] = -1;
+    }
+    for (const [field, node] of this.#plan.childNode.entries()) this.records[(field << RECORD_SHIFT) + RECORD.childNode] = node;
     for (const [node, { table }] of this.#plan.nodes.entries()) {
       for (const name of table.names) {
         const bytes = encoder.encode(name);
@@ -111,7 +113,7 @@ export class KeyTree {
       this.#full = true;
       return -1;
     }
-    if (end - start > LEARNED_KEY_BYTES) return -1;
+    if (end - start > SPELLED_BYTES - 2) return -1;
     return this.#put(node, bytes.slice(start, end), hash, slot);
   }
 
@@ -130,18 +132,17 @@ export class KeyTree {
     return id;
   }
 
-  /** The words of `name":`, little-endian, as the scanner reads them. */
   #spell(id: number, name: Uint8Array): void {
-    this.wordAt[id] = this.#wordsUsed;
-    this.wordCount[id] = 0;
-    if (name.some((byte) => byte < 0x20 || byte === 0x22 || byte === 0x5c)) return;
+    const record = id << RECORD_SHIFT;
+    this.records[record + RECORD.wordCount] = 0;
+    if (name.length + 2 > SPELLED_BYTES || name.some((byte) => byte < 0x20 || byte === 0x22 || byte === 0x5c)) return;
     const spelled = new Uint8Array((name.length + 2 + 3) & ~3);
     spelled.set(name);
     spelled.set([0x22, 0x3a], name.length);
     const view = new DataView(spelled.buffer);
-    for (let at = 0; at < spelled.length; at += 4) this.words[this.#wordsUsed++] = view.getInt32(at, true);
-    this.wordCount[id] = spelled.length / 4;
-    this.lastMask[id] = -1 >>> (8 * (spelled.length - name.length - 2));
+    for (let at = 0; at < spelled.length; at += 4) this.records[record + RECORD.words + at / 4] = view.getInt32(at, true);
+    this.records[record + RECORD.wordCount] = spelled.length / 4;
+    this.records[record + RECORD.lastMask] = -1 >>> (8 * (spelled.length - name.length - 2));
   }
 }
 

@@ -114,6 +114,14 @@ export function parseTimestamp(bytes: Uint8Array, start: number, end: number, ta
   if (at < end && bytes[at] === 0x2e) {
     at++;
     const from = at;
+    // Three digits and Z, what nearly every producer writes.
+    if (end - at === 4) {
+      const tens = digits2(bytes, at);
+      const last = bytes[at + 2]! - 0x30;
+      if (tens < 0 || last < 0 || last > 9) return "time.unparseable";
+      fractionMs = 10 * tens + last;
+      at += 3;
+    }
     for (let scale = 100; at < end && isDigit(bytes[at]!); at++, scale = scale === 1 ? 0 : scale / 10)
       fractionMs += scale * (bytes[at]! - 0x30);
     if (at === from) return "time.unparseable";

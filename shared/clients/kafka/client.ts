@@ -94,9 +94,11 @@ class ClusterClient implements Kafka {
   async produce(to: TopicPartition, records: readonly OutgoingRecord[], options?: { readonly compression?: Compression }): Promise<number> {
     const batch = encodeBatch(records, { compression: options?.compression ?? "none", defaultTimestampMs: Date.now(), producer: NO_PRODUCER });
     try {
-      return await this.#cluster.retry(`produce to ${to.topic}/${to.partition}`, { repeatable: false }, async () =>
-        produceTo(this.#cluster, await this.#cluster.leaderOf(to.topic, to.partition), to, batch, { transactionalId: null, version: 11 }),
-      );
+      return await this.#cluster.retry(`produce to ${to.topic}/${to.partition}`, { repeatable: false }, async () => {
+        const leader = await this.#cluster.leaderOf(to.topic, to.partition);
+        const [baseOffset] = await produceTo(this.#cluster, leader, [{ to, batch }], { transactionalId: null, version: 11 });
+        return baseOffset!;
+      });
     } catch (thrown) {
       if (thrown instanceof ConnectionLostError || (thrown instanceof BrokerError && thrown.brokerCode === CODE.notEnoughReplicasAfterAppend)) {
         throw new TransientError(`produce to ${to.topic}/${to.partition} got no clear answer: ${thrown.message}`, {

@@ -1,4 +1,4 @@
-/** Produce: one batch to one partition, acks=all. Version 12 lets the leader add the partition to the transaction (KIP-890 part 2). */
+/** Produce: one batch per partition, acks=all. Version 12 lets the leader add the partitions to the transaction (KIP-890 part 2). */
 import { brokerError, CODE } from "./broker-error.ts";
 import type { Cluster } from "./cluster.ts";
 import type { TopicPartition } from "./types.ts";
@@ -7,31 +7,42 @@ import { type WireReader, WireWriter } from "./wire.ts";
 const ACKS_ALL = -1;
 const TIMEOUT_MS = 30_000;
 
+export interface PartitionBatch {
+  readonly to: TopicPartition;
+  readonly batch: Buffer;
+}
+
+/** Offset of each batch's first record, in the order given. Throws the first refusal; batches to other partitions may have been appended. */
 export async function produceTo(
   cluster: Cluster,
   leader: string,
-  to: TopicPartition,
-  batch: Buffer,
+  batches: readonly PartitionBatch[],
   options: { readonly transactionalId: string | null; readonly version: 11 | 12 },
-): Promise<number> {
+): Promise<number[]> {
   const body = new WireWriter().string(options.transactionalId).int16(ACKS_ALL).int32(TIMEOUT_MS);
-  body.array([to], ({ topic, partition }) => {
-    body.string(topic).array([partition], (index) => void body.int32(index).bytes(batch).tags());
+  body.array([...Map.groupBy(batches, ({ to }) => to.topic)], ([topic, wanted]) => {
+    body.string(topic).array(wanted, ({ to, batch }) => void body.int32(to.partition).bytes(batch).tags());
     body.tags();
   });
   body.tags();
-  const { code, baseOffset } = await cluster.request(leader, { name: "Produce", key: 0, version: options.version }, body.finish(), readAnswer);
-  if (code !== CODE.none) throw brokerError(`${to.topic}/${to.partition}`, code);
-  return baseOffset;
+  const answers = await cluster.request(leader, { name: "Produce", key: 0, version: options.version }, body.finish(), readAnswers);
+  return batches.map(({ to }) => {
+    const where = `${to.topic}/${to.partition}`;
+    const answer = answers.get(where);
+    const code = answer?.code ?? CODE.unknownTopicOrPartition;
+    if (answer === undefined || code !== CODE.none) throw brokerError(where, code);
+    return answer.baseOffset;
+  });
 }
 
-function readAnswer(reader: WireReader): { readonly code: number; readonly baseOffset: number } {
-  const [[answer] = []] = reader.array(() => {
-    reader.string();
-    const partitions = reader.array(() => {
-      reader.int32();
+function readAnswers(reader: WireReader): Map<string, { readonly code: number; readonly baseOffset: number }> {
+  const answers = new Map<string, { readonly code: number; readonly baseOffset: number }>();
+  reader.array(() => {
+    const topic = reader.string();
+    reader.array(() => {
+      const partition = reader.int32();
       const code = reader.int16();
-      const baseOffset = reader.int64();
+      answers.set(`${topic}/${partition}`, { code, baseOffset: reader.int64() });
       reader.int64();
       reader.int64();
       reader.array(() => {
@@ -41,10 +52,8 @@ function readAnswer(reader: WireReader): { readonly code: number; readonly baseO
       });
       reader.nullableString();
       reader.tags();
-      return { code, baseOffset };
     });
     reader.tags();
-    return partitions;
   });
-  return answer ?? { code: CODE.unknownTopicOrPartition, baseOffset: -1 };
+  return answers;
 }

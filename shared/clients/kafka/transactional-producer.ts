@@ -12,7 +12,7 @@ import { FencedError, OperatingError, toError, UnknownOutcomeError } from "../..
 import { BrokerError, brokerError, CODE, ConnectionLostError, isFencing } from "./broker-error.ts";
 import type { Api, Cluster } from "./cluster.ts";
 import { readCommitCode, writeOffsets } from "./group-offsets.ts";
-import { produceTo } from "./produce.ts";
+import { type PartitionBatch, produceTo } from "./produce.ts";
 import { encodeBatch } from "./record-batch.ts";
 import type { CommittedOffset, Compression, OutgoingRecord, TopicPartition, TransactionalProducer } from "./types.ts";
 import { type WireReader, WireWriter } from "./wire.ts";
@@ -55,16 +55,25 @@ function fenced(transactionalId: string, code: number): FencedError {
   return new FencedError(`a newer owner of ${transactionalId} exists`, { code: "KAFKA_FENCED", cause: brokerError(transactionalId, code) });
 }
 
+interface QueuedSend {
+  readonly where: string;
+  readonly to: TopicPartition;
+  readonly records: readonly OutgoingRecord[];
+  readonly compression: Compression;
+  resolve(baseOffset: number): void;
+  reject(error: Error): void;
+}
+
 class Producer implements TransactionalProducer {
   readonly protocol: "V1" | "V2";
   readonly #cluster: Cluster;
   readonly #transactionalId: string;
   readonly #sequences = new Map<string, number>();
-  /** Per partition: the send that the next one must wait for. */
-  readonly #queues = new Map<string, Promise<number>>();
   readonly #added = new Set<string>();
   #producerId: bigint;
   #epoch: number;
+  #queue: QueuedSend[] = [];
+  #sending = false;
   #inFlight = 0;
   #open = false;
   #death: Error | undefined;
@@ -86,28 +95,63 @@ class Producer implements TransactionalProducer {
   }
 
   send(to: TopicPartition, records: readonly OutgoingRecord[], options?: { readonly compression?: Compression }): Promise<number> {
-    const where = `${to.topic}/${to.partition}`;
-    const before = this.#queues.get(where) ?? Promise.resolve(-1);
-    const sent = before.then(() => this.#guard(() => this.#send(where, to, records, options?.compression ?? "none")));
-    this.#queues.set(where, sent);
-    return sent;
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ where: `${to.topic}/${to.partition}`, to, records, compression: options?.compression ?? "none", resolve, reject });
+      if (this.#queue.length === 1 && !this.#sending) queueMicrotask(() => void this.#sendQueue());
+    });
   }
 
-  async #send(where: string, to: TopicPartition, records: readonly OutgoingRecord[], compression: Compression): Promise<number> {
+  /**
+   * Rounds of one request per leader with the first waiting batch of each partition. One request adds all its partitions to the transaction at
+   * once; requests beside each other would make the coordinator refuse all but one for its back-off of 20 ms.
+   */
+  async #sendQueue(): Promise<void> {
+    this.#sending = true;
+    while (this.#queue.length > 0) {
+      const round = new Map<string, QueuedSend>();
+      for (const send of this.#queue) if (!round.has(send.where)) round.set(send.where, send);
+      const sends = [...round.values()];
+      this.#queue = this.#queue.filter((send) => round.get(send.where) !== send);
+      try {
+        const offsets = await this.#guard(() => this.#sendRound(sends));
+        for (const [i, send] of sends.entries()) send.resolve(offsets[i]!);
+      } catch (thrown) {
+        for (const send of sends) send.reject(toError(thrown));
+      }
+    }
+    this.#sending = false;
+  }
+
+  async #sendRound(sends: readonly QueuedSend[]): Promise<number[]> {
     this.#open = true;
-    if (this.protocol === "V1") await this.#addPartition(where, to);
-    const sequence = this.#sequences.get(where) ?? 0;
-    const batch = encodeBatch(records, {
-      compression,
-      defaultTimestampMs: Date.now(),
-      producer: { producerId: this.#producerId, epoch: this.#epoch, sequence, transactional: true },
+    if (this.protocol === "V1") for (const { where, to } of sends) await this.#addPartition(where, to);
+    const batches = sends.map(({ where, to, records, compression }) => {
+      const sequence = this.#sequences.get(where) ?? 0;
+      this.#sequences.set(where, (sequence + records.length) % 0x8000_0000);
+      const producer = { producerId: this.#producerId, epoch: this.#epoch, sequence, transactional: true };
+      return { where, to, batch: encodeBatch(records, { compression, defaultTimestampMs: Date.now(), producer }) };
     });
-    this.#sequences.set(where, (sequence + records.length) % 0x8000_0000);
-    const leader = await this.#cluster.retry(`leader of ${where}`, { repeatable: true }, () => this.#cluster.leaderOf(to.topic, to.partition));
+    const leaders = new Map<string, string>();
+    for (const { where, to } of batches) {
+      const leader = await this.#cluster.retry(`leader of ${where}`, { repeatable: true }, () => this.#cluster.leaderOf(to.topic, to.partition));
+      leaders.set(where, leader);
+    }
+    const offsets = new Map<string, number>();
+    await Promise.all(
+      [...Map.groupBy(batches, ({ where }) => leaders.get(where)!)].map(async ([leader, group]) => {
+        const baseOffsets = await this.#produce(leader, group);
+        for (const [i, { where }] of group.entries()) offsets.set(where, baseOffsets[i]!);
+      }),
+    );
+    return sends.map(({ where }) => offsets.get(where)!);
+  }
+
+  /** The very batches may be sent again where none was appended; with one of several appended, the broker knows it by its sequence. */
+  async #produce(leader: string, batches: readonly PartitionBatch[]): Promise<number[]> {
     const options = { transactionalId: this.#transactionalId, version: this.protocol === "V2" ? 12 : 11 } as const;
     for (let tries = 0; ; tries++) {
       try {
-        return await produceTo(this.#cluster, leader, to, batch, options);
+        return await produceTo(this.#cluster, leader, batches, options);
       } catch (thrown) {
         if (!(thrown instanceof BrokerError) || !NOT_APPENDED.has(thrown.brokerCode) || tries >= CONCURRENT_TRIES) throw thrown;
         await sleep(CONCURRENT_PAUSE_MS);
@@ -165,7 +209,7 @@ class Producer implements TransactionalProducer {
   }
 
   async commit(): Promise<void> {
-    if (this.#inFlight > 0) throw this.#die(new OperatingError("commit before every send was acknowledged", { code: "KAFKA_COMMIT_EARLY" }));
+    if (this.#inFlight > 0 || this.#queue.length > 0) throw this.#die(new OperatingError("commit before every send was acknowledged", { code: "KAFKA_COMMIT_EARLY" }));
     if (this.#death === undefined && !this.#open) return;
     await this.#guard(async () => {
       const coordinator = await this.#coordinator("transaction", this.#transactionalId);
@@ -191,7 +235,6 @@ class Producer implements TransactionalProducer {
       }
       this.#open = false;
       this.#added.clear();
-      this.#queues.clear();
     });
   }
 

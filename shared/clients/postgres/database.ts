@@ -1,0 +1,63 @@
+/** PostgreSQL by pg: a small pool, transactions, and errors that say what to do. */
+import pg from "pg";
+import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
+
+export interface Session {
+  query<T>(sql: string, parameters?: readonly unknown[]): Promise<T[]>;
+}
+
+export class Database implements Session {
+  readonly #pool: pg.Pool;
+  readonly #address: string;
+
+  constructor(connectionString: string) {
+    this.#address = connectionString.replace(/\/\/[^@]*@/, "//***@");
+    this.#pool = new pg.Pool({ connectionString, max: 4, connectionTimeoutMillis: 5_000, statement_timeout: 30_000 });
+    // An idle connection that breaks is replaced at the next use.
+    this.#pool.on("error", () => undefined);
+  }
+
+  async query<T>(sql: string, parameters: readonly unknown[] = []): Promise<T[]> {
+    return this.#call(async () => (await this.#pool.query(sql, [...parameters])).rows as T[]);
+  }
+
+  /** All or nothing. `actor` stands in the audit rows that the triggers write. */
+  async transaction<T>(actor: string, work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#call(async () => {
+      const client = await this.#pool.connect();
+      try {
+        await client.query("BEGIN");
+        await client.query("SELECT set_config('weir.actor', $1, true)", [actor]);
+        const result = await work({
+          query: async <R>(sql: string, parameters: readonly unknown[] = []) => (await client.query(sql, [...parameters])).rows as R[],
+        });
+        await client.query("COMMIT");
+        return result;
+      } catch (thrown) {
+        await client.query("ROLLBACK").catch(() => undefined);
+        throw thrown;
+      } finally {
+        client.release();
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = toError(thrown);
+      if (error instanceof OperatingError) throw error;
+      if (error instanceof pg.DatabaseError) throw new OperatingError(`PostgreSQL refused: ${error.message}`, { code: "POSTGRES_REFUSED", cause: error });
+      throw new UnavailableError(`PostgreSQL at ${this.#address} did not answer: ${error.message}`, {
+        code: "POSTGRES_UNAVAILABLE",
+        hint: "see whether the server runs and the address is right (WEIR_POSTGRES)",
+        cause: error,
+      });
+    }
+  }
+}

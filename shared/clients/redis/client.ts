@@ -1,0 +1,81 @@
+/** The Redis protocol by ioredis: one connection, commands fail at once while it is down (the caller decides what to do meanwhile). */
+import { Redis as IoRedis } from "ioredis";
+import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
+
+export class Redis {
+  readonly #client: IoRedis;
+  readonly #url: string;
+  readonly #scripts = new Map<string, string>();
+
+  constructor(url: string) {
+    this.#url = url.replace(/\/\/[^@]*@/, "//***@");
+    this.#client = new IoRedis(url, {
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: 10_000,
+      retryStrategy: (times) => Math.min(50 * 2 ** times, 2_000),
+    });
+    // Reported by the command that meets it.
+    this.#client.on("error", () => undefined);
+  }
+
+  async connect(): Promise<void> {
+    if (this.#client.status === "wait") await this.#call(() => this.#client.connect());
+  }
+
+  /** EVALSHA, with EVAL when the server does not know the script (restarted, flushed). */
+  async script(lua: string, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    return this.#call(async () => {
+      const known = this.#scripts.get(lua);
+      if (known !== undefined) {
+        try {
+          return await this.#client.evalsha(known, keys.length, ...keys, ...args);
+        } catch (thrown) {
+          if (!toError(thrown).message.startsWith("NOSCRIPT")) throw thrown;
+        }
+      }
+      this.#scripts.set(lua, (await this.#client.script("LOAD", lua)) as string);
+      return this.#client.evalsha(this.#scripts.get(lua)!, keys.length, ...keys, ...args);
+    });
+  }
+
+  async get(key: string): Promise<string | null> {
+    return this.#call(() => this.#client.get(key));
+  }
+
+  async hash(key: string): Promise<Record<string, string>> {
+    return this.#call(() => this.#client.hgetall(key));
+  }
+
+  async ttlSeconds(key: string): Promise<number> {
+    return this.#call(() => this.#client.ttl(key));
+  }
+
+  async keyCount(): Promise<number> {
+    return this.#call(() => this.#client.dbsize());
+  }
+
+  /** Tests and `reset` only. */
+  async flush(): Promise<void> {
+    await this.#call(() => this.#client.flushall());
+  }
+
+  close(): void {
+    this.#client.disconnect();
+  }
+
+  async #call<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (thrown) {
+      const error = toError(thrown);
+      if (error.name === "ReplyError") throw new OperatingError(`Redis refused: ${error.message}`, { code: "REDIS_REFUSED", cause: error });
+      throw new UnavailableError(`Redis at ${this.#url} did not answer: ${error.message}`, {
+        code: "REDIS_UNAVAILABLE",
+        hint: "see whether the server runs and the address is right (WEIR_REDIS)",
+        cause: error,
+      });
+    }
+  }
+}

@@ -1,0 +1,47 @@
+/** events.clean into the table `events` and its views: one insert per cut and month. */
+import type { Clickhouse } from "#shared/clients/clickhouse/client.ts";
+import { decodeClean } from "#shared/events/block.ts";
+import { assert } from "#shared/kernel/assert.ts";
+import type { OutputRecord } from "../runtime/output-record.ts";
+import type { SinkPosition, SinkStore } from "../runtime/partition-sink.ts";
+import { insertBlock } from "./block-insert.ts";
+import { monthBlocks, type Provenance, type RowSource } from "./event-rows.ts";
+
+/** `topic` stands in the token. */
+export function createEventsStore(client: Clickhouse, table: string, topic: string, provenance: Provenance): SinkStore {
+  let waiting: RowSource[] = [];
+  let openCut: number | null = null;
+
+  const endCut = async (cut: number): Promise<void> => {
+    for (const { month, bytes } of monthBlocks(waiting, cut, provenance)) {
+      await insertBlock(client, table, `${topic}:${provenance.partition}:${provenance.generation}:${cut}:${month}`, bytes);
+    }
+    waiting = [];
+    openCut = null;
+  };
+
+  return {
+    resume: async (position) => {
+      waiting = [];
+      openCut = null;
+      return position;
+    },
+    deliver: async (records: readonly OutputRecord[]) => {
+      let durable: SinkPosition | null = null;
+      for (const record of records) {
+        assert(openCut === null || openCut === record.cut, `cut ${openCut} is still open where cut ${record.cut} begins`);
+        openCut = record.cut;
+        if (record.count > 0) {
+          assert(record.value !== null, "a record with rows has a value");
+          const columns = decodeClean(record.value);
+          assert(columns.rows === record.count, "the header counts the rows");
+          waiting.push({ columns, oseq: record.oseq });
+        }
+        if (!record.endsCut) continue;
+        await endCut(record.cut);
+        durable = { offset: record.offset + 1, oseq: record.oseq + record.count - 1 };
+      }
+      return durable;
+    },
+  };
+}

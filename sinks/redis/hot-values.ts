@@ -1,0 +1,78 @@
+/** Names, fields and lifetimes of the hot values. Names are an interface: readers outside use them. */
+import type { CleanColumns, WindowColumns } from "#shared/events/columns.ts";
+import { WINDOW_KINDS } from "#shared/events/columns.ts";
+
+export const ACTIVITY_TTL_SECONDS = 3_600;
+export const SESSION_TTL_SECONDS = 1_800;
+
+/** One hash: fields are set to absolute values, the others stay; the time to live begins again. */
+export interface HotValue {
+  readonly key: string;
+  readonly ttlSeconds: number;
+  /** field, value, field, value … */
+  readonly fields: readonly string[];
+}
+
+/** Lanes beside `live` must not show in its values. */
+function prefixOf(lane: string): string {
+  return lane === "live" ? "" : `${lane}:`;
+}
+
+export function activityKey(lane: string, userId: string): string {
+  return `${prefixOf(lane)}user:${userId}:activity`;
+}
+
+export function sessionKey(lane: string, sessionId: string): string {
+  return `${prefixOf(lane)}session:${sessionId}`;
+}
+
+export function userIdAt(userId: Uint32Array, row: number): string {
+  const low = userId[row * 2]!;
+  const high = userId[row * 2 + 1]!;
+  return high < 0x20_0000 ? String(high * 0x1_0000_0000 + low) : String((BigInt(high) << 32n) | BigInt(low));
+}
+
+const decoder = new TextDecoder();
+
+/** The last row of each user and session of these columns: in one delivery a later value makes the earlier ones needless. */
+export function activityOf(lane: string, columns: CleanColumns): Map<string, HotValue> {
+  const values = new Map<string, HotValue>();
+  const { sessionId } = columns;
+  for (let row = columns.rows - 1; row >= 0; row--) {
+    const user = userIdAt(columns.userId, row);
+    const key = activityKey(lane, user);
+    const type = columns.eventType.values[columns.eventType.codes[row]!] ?? "";
+    const time = String(columns.eventTimeMs[row]!);
+    const live = [
+      ["window_events", String(columns.windowEvents[row]!)],
+      ["session_start", String(columns.sessionStartMs[row]!)],
+      ["session_events", String(columns.sessionEvents[row]!)],
+      ["is_final", "0"],
+    ].flat();
+    if (!values.has(key)) values.set(key, { key, ttlSeconds: ACTIVITY_TTL_SECONDS, fields: ["last_event_time", time, "last_event_type", type, ...live] });
+    const session = decoder.decode(sessionId.bytes.subarray(sessionId.offsets[row], sessionId.offsets[row + 1]));
+    if (session === "") continue;
+    const named = sessionKey(lane, session);
+    if (values.has(named)) continue;
+    values.set(named, { key: named, ttlSeconds: SESSION_TTL_SECONDS, fields: ["user_id", user, "last_event_time", time, "last_event_type", type] });
+  }
+  return values;
+}
+
+/** The last closed 5-minute window of each user. */
+export function closedWindowsOf(lane: string, columns: WindowColumns): Map<string, HotValue> {
+  const values = new Map<string, HotValue>();
+  const tumbling = WINDOW_KINDS.indexOf("tumbling_5m");
+  for (let row = columns.rows - 1; row >= 0; row--) {
+    if (columns.kind[row] !== tumbling) continue;
+    const key = activityKey(lane, userIdAt(columns.userId, row));
+    if (values.has(key)) continue;
+    const fields = [
+      ["closed_window_start", String(columns.windowStartMs[row]!)],
+      ["closed_window_events", String(columns.events[row]!)],
+      ["closed_window_value_sum", String(columns.valueSum[row]!)],
+    ].flat();
+    values.set(key, { key, ttlSeconds: ACTIVITY_TTL_SECONDS, fields });
+  }
+  return values;
+}

@@ -1,0 +1,113 @@
+/**
+ * Reads one output partition (read_committed) into one store, in order, exactly once.
+ *
+ * Owns: the position. A store says after each delivery up to where everything is durable in it; only then the position is committed, so a
+ * crash anywhere delivers again, and the store recognises what it has (token, mark or key).
+ * I1 Rows are delivered in order of oseq without a gap: what was delivered before is dropped, a gap stops the sink (it would be loss).
+ * I2 While the store is down the sink waits in place, with back-off: it drops nothing and holds at most one fetch and one cut in memory.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Kafka, TopicPartition } from "#shared/clients/kafka/types.ts";
+import { CorruptStateError, OperatingError, TransientError, UnavailableError, UnknownOutcomeError, toError } from "#shared/kernel/errors.ts";
+import type { Logger } from "#shared/telemetry/logger.ts";
+import { type OutputRecord, toOutputRecord } from "./output-record.ts";
+
+/** Where to go on: the offset of the next record, and the last row before it. */
+export interface SinkPosition {
+  readonly offset: number;
+  readonly oseq: number;
+}
+
+export interface SinkStore {
+  /**
+   * Before the first delivery and after every failure: forgets what was delivered but is not durable, and may move the position back (a store
+   * that lost data) or keep it. `null` = from the beginning of the topic.
+   */
+  resume(position: SinkPosition | null): Promise<SinkPosition | null>;
+  /**
+   * Takes the next records. Returns the last position up to which all is durable, or null if that has not moved. Throws TransientError,
+   * UnavailableError, UnknownOutcomeError or {@link ReplayNeededError} to be resumed and served again.
+   */
+  deliver(records: readonly OutputRecord[]): Promise<SinkPosition | null>;
+}
+
+/** The store has less than it said: start again from {@link SinkStore.resume}. */
+export class ReplayNeededError extends OperatingError {}
+
+export interface PartitionSinkOptions {
+  readonly kafka: Kafka;
+  readonly group: string;
+  readonly from: TopicPartition;
+  readonly store: SinkStore;
+  readonly log: Logger;
+  readonly stop: AbortSignal;
+}
+
+const PAUSE_FROM_MS = 50;
+const PAUSE_UP_TO_MS = 5_000;
+const FETCH_WAIT_MS = 500;
+
+/** Runs until `stop`. Throws only what a human must look at. */
+export async function runPartitionSink(options: PartitionSinkOptions): Promise<void> {
+  const { from, log, stop } = options;
+  const where = `${from.topic}/${from.partition}`;
+  let pauseMs = PAUSE_FROM_MS;
+  while (!stop.aborted) {
+    try {
+      for await (const _ of deliveries(options, where)) pauseMs = PAUSE_FROM_MS;
+    } catch (thrown) {
+      if (stop.aborted) return;
+      if (!isPassing(thrown)) throw thrown;
+      log.warn("sink waits for its store", { from: where, error: toError(thrown).message, pauseMs });
+      await sleep(pauseMs, undefined, { signal: stop }).catch(() => undefined);
+      pauseMs = Math.min(pauseMs * 2, PAUSE_UP_TO_MS);
+    }
+  }
+}
+
+function isPassing(thrown: unknown): boolean {
+  return (
+    thrown instanceof TransientError || thrown instanceof UnavailableError || thrown instanceof UnknownOutcomeError || thrown instanceof ReplayNeededError
+  );
+}
+
+/** One life of the loop: resume, then fetch and deliver until something fails. Yields after each delivery. */
+async function* deliveries({ kafka, group, from, store, stop }: PartitionSinkOptions, where: string): AsyncGenerator<void> {
+  const start = await store.resume(await committedPosition(kafka, group, from));
+  let offset = start?.offset ?? (await kafka.listOffset(from, "earliest", "read_committed"));
+  let oseq = start?.oseq ?? null;
+  while (!stop.aborted) {
+    const [fetched] = await kafka.fetch([{ ...from, offset }], { isolation: "read_committed", maxWaitMs: FETCH_WAIT_MS });
+    if (fetched === undefined) continue;
+    const fresh: OutputRecord[] = [];
+    for (const record of fetched.records) {
+      const output = toOutputRecord(record, where);
+      // Without a position the log may begin anywhere: retention has cut it.
+      oseq ??= output.oseq - 1;
+      const last = output.oseq + output.count - 1;
+      if (output.count > 0 && last <= oseq) continue;
+      if (output.oseq !== oseq + 1) throw gap(where, output, oseq);
+      oseq = last;
+      fresh.push(output);
+    }
+    offset = fetched.nextOffset;
+    if (fresh.length === 0) continue;
+    const durable = await store.deliver(fresh);
+    if (durable !== null) await kafka.commitOffsets(group, [{ ...from, offset: durable.offset, metadata: JSON.stringify({ oseq: durable.oseq }) }]);
+    yield;
+  }
+}
+
+function gap(where: string, record: OutputRecord, oseq: number): CorruptStateError {
+  return new CorruptStateError(`${where} goes from row ${oseq} to row ${record.oseq} at offset ${record.offset}`, {
+    code: "OUTPUT_GAP",
+    hint: "rows are missing in the committed log: run weir verify, and start the sink from a position that exists",
+  });
+}
+
+async function committedPosition(kafka: Kafka, group: string, from: TopicPartition): Promise<SinkPosition | null> {
+  const [committed] = await kafka.committedOffsets(group, [from], { requireStable: false });
+  if (committed === undefined || committed.offset < 0) return null;
+  const { oseq } = JSON.parse(committed.metadata) as { readonly oseq: number };
+  return { offset: committed.offset, oseq };
+}
