@@ -40,7 +40,7 @@ export async function readInFlight(kafka: Kafka, config: Config): Promise<InFlig
 
 /** Rows of the lane in ClickHouse. */
 export async function countRows(config: Config): Promise<number> {
-  const query = `SELECT count() FROM ${config.clickhouseDatabase}.events WHERE lane = {lane:String} AND generation = {generation:UInt32}`;
+  const query = `SELECT count() FROM ${config.clickhouseDatabase}.events WHERE lane = {lane:String} AND gen = {generation:UInt32}`;
   const url = new URL(config.clickhouse);
   url.searchParams.set("param_lane", config.lane);
   url.searchParams.set("param_generation", String(config.generation));

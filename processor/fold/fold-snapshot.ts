@@ -30,7 +30,13 @@ interface StateSection {
   readonly freeSession: number;
 }
 
-const NAMES = { state: "state", ids: "ids", fiveMinutes: WINDOW_KINDS[KIND.fiveMinutes]!, hours: WINDOW_KINDS[KIND.hour]!, sessions: WINDOW_KINDS[KIND.session]! };
+const NAMES = {
+  state: "state",
+  ids: "ids",
+  fiveMinutes: WINDOW_KINDS[KIND.fiveMinutes]!,
+  hours: WINDOW_KINDS[KIND.hour]!,
+  sessions: WINDOW_KINDS[KIND.session]!,
+};
 
 export function writeSnapshot(state: FoldState, options: FoldOptions): Uint8Array {
   const json = new TextEncoder().encode(JSON.stringify(stateSection(state, options)));
@@ -86,7 +92,9 @@ export function readSnapshot(bytes: Uint8Array, options: FoldOptions): FoldState
   };
   const saved = JSON.parse(new TextDecoder().decode(section(NAMES.state))) as StateSection;
   if (saved.generation !== options.generation || saved.partition !== options.partition) {
-    throw mismatch(`is of partition ${saved.partition}, generation ${saved.generation}, not of ${options.partition}, ${options.generation}`);
+    throw mismatch(
+      `is of partition ${saved.partition}, generation ${saved.generation}, not of ${options.partition}, ${options.generation}`,
+    );
   }
   const state = createFoldState(options);
   state.highWaterMark = saved.highWaterMark;
@@ -114,5 +122,8 @@ function restoreTumbling(windows: TumblingWindows, sizes: StateSection["hours"],
 }
 
 function mismatch(problem: string): CorruptStateError {
-  return new CorruptStateError(`snapshot ${problem}`, { code: "SNAPSHOT_MISMATCH", hint: "an older snapshot and the log give the same state" });
+  return new CorruptStateError(`snapshot ${problem}`, {
+    code: "SNAPSHOT_MISMATCH",
+    hint: "an older snapshot and the log give the same state",
+  });
 }

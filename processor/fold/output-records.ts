@@ -32,7 +32,9 @@ export class OutputRecords {
     const records: OutputRecord[] = [];
     const cleanOseq = firstOseq("clean");
     for (const segment of segments) this.#cut(records, segment, cleanOseq);
-    this.#rowsOf(records, "windows", windows, 0, windows.rows, firstOseq("windows"), (from, to) => encodeWindows(windows.columns(from, to)));
+    this.#rowsOf(records, "windows", windows, 0, windows.rows, firstOseq("windows"), (from, to) =>
+      encodeWindows(windows.columns(from, to)),
+    );
     const letterOseq = firstOseq("dlq");
     for (const [i, { key, value, headers }] of deadLetters.entries()) {
       records.push({ role: "dlq", key, value, headers: [...headers, ...this.#position(letterOseq + i, 1)] });

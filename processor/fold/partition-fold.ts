@@ -73,7 +73,12 @@ export class ColumnFold implements PartitionFold {
   takeOutputs(): OutputRecord[] {
     const { emitted } = this.#state;
     const { clean, windows, late, deadLetters } = this.#rows;
-    const waiting: Partial<Record<OutputRole, number>> = { clean: clean.rows, windows: windows.rows, late: late.rows, dlq: deadLetters.length };
+    const waiting: Partial<Record<OutputRole, number>> = {
+      clean: clean.rows,
+      windows: windows.rows,
+      late: late.rows,
+      dlq: deadLetters.length,
+    };
     const segments = this.#state.cuts.take(clean.rows);
     const records = this.#records.encode(segments, (role) => emitted[roleIndex(role)]! - (waiting[role] ?? 0) + 1);
     this.#clear();
@@ -151,7 +156,10 @@ export class ColumnFold implements PartitionFold {
   #clear(): void {
     const { counts, emitted } = this.#state;
     assert(counts.raw === counts.clean + counts.deadLettered + counts.duplicate + counts.late, "every row is in exactly one place");
-    assert(emitted[ROLE.clean] === counts.clean && emitted[ROLE.dlq] === counts.deadLettered && emitted[ROLE.late] === counts.late, "what was counted was emitted");
+    assert(
+      emitted[ROLE.clean] === counts.clean && emitted[ROLE.dlq] === counts.deadLettered && emitted[ROLE.late] === counts.late,
+      "what was counted was emitted",
+    );
     this.#rows.clear();
   }
 

@@ -207,7 +207,11 @@ export class RowFold {
     const low = offset | 0;
     const high = Math.floor(offset / 4294967296) | 0;
     const bytes = letter.value === null ? -1 : letter.value.length;
-    state.hash.add(ROLE.dlq, Math.imul(low, 0x9e3779b1) + Math.imul(high, 0x85ebca77) + reason, Math.imul(reason, 0xd6e8feb9) + Math.imul(bytes, 0xa2b4c5d7) + low);
+    state.hash.add(
+      ROLE.dlq,
+      Math.imul(low, 0x9e3779b1) + Math.imul(high, 0x85ebca77) + reason,
+      Math.imul(reason, 0xd6e8feb9) + Math.imul(bytes, 0xa2b4c5d7) + low,
+    );
   }
 }
 

@@ -45,7 +45,11 @@ export class BytesBuffer {
   }
 
   column(from: number, to: number): BytesColumn {
-    return { offsets: this.#ends.subarray(from, to + 1), bytes: this.#bytes, validity: this.#nulls === 0 ? null : this.#validity(from, to) };
+    return {
+      offsets: this.#ends.subarray(from, to + 1),
+      bytes: this.#bytes,
+      validity: this.#nulls === 0 ? null : this.#validity(from, to),
+    };
   }
 
   clear(): void {

@@ -53,7 +53,9 @@ function letterHeaders(block: EventColumns, row: number, origin: BlockOrigin, re
   const original = stored === null ? [] : decodeHeaders(stored);
   const replays = original.findLast(([key]) => key === HEADERS.replays)?.[1];
   return [
-    ...original.filter(([key]) => key !== HEADERS.replays).map(([key, value]) => [RESERVED.has(key) ? ORIGINAL + key : key, value] as const),
+    ...original
+      .filter(([key]) => key !== HEADERS.replays)
+      .map(([key, value]) => [RESERVED.has(key) ? ORIGINAL + key : key, value] as const),
     text(HEADERS.reason, reason),
     [HEADERS.pointer, pointer],
     text(HEADERS.source, `${origin.topic}/${origin.partition}/${block.sourceOffset[row]!}`),

@@ -104,8 +104,18 @@ export class EventBuffer {
       const w7 = this.sessionEvents[i]!;
       into.add(
         role,
-        Math.imul(w0, 0x9e3779b1) + Math.imul(w1, 0x85ebca77) + Math.imul(w2, 0xc2b2ae3d) + Math.imul(w3, 0x27d4eb2f) + Math.imul(w4 + w6, 0x165667b1) + w5,
-        Math.imul(w4, 0xd6e8feb9) + Math.imul(w5, 0xa2b4c5d7) + Math.imul(w6, 0x94d049bb) + Math.imul(w7, 0xbf58476d) + Math.imul(w1 + w3, 0x2545f491) + w0,
+        Math.imul(w0, 0x9e3779b1) +
+          Math.imul(w1, 0x85ebca77) +
+          Math.imul(w2, 0xc2b2ae3d) +
+          Math.imul(w3, 0x27d4eb2f) +
+          Math.imul(w4 + w6, 0x165667b1) +
+          w5,
+        Math.imul(w4, 0xd6e8feb9) +
+          Math.imul(w5, 0xa2b4c5d7) +
+          Math.imul(w6, 0x94d049bb) +
+          Math.imul(w7, 0xbf58476d) +
+          Math.imul(w1 + w3, 0x2545f491) +
+          w0,
       );
     }
   }
@@ -121,7 +131,9 @@ export class EventBuffer {
   }
 
   #textBytes(from: number, to: number): number {
-    return this.#sessionId.size(from, to) + this.#deviceInfo.size(from, to) + this.#geoLocation.size(from, to) + this.#properties.size(from, to);
+    return (
+      this.#sessionId.size(from, to) + this.#deviceInfo.size(from, to) + this.#geoLocation.size(from, to) + this.#properties.size(from, to)
+    );
   }
 
   /** Views, valid until the next append or clear. */
@@ -148,7 +160,11 @@ export class EventBuffer {
   }
 
   late(from: number, to: number): LateColumns {
-    return { ...this.clean(from, to), lateKind: this.lateKind.subarray(from, to), lateWindowStartMs: this.lateWindowStartMs.subarray(from, to) };
+    return {
+      ...this.clean(from, to),
+      lateKind: this.lateKind.subarray(from, to),
+      lateWindowStartMs: this.lateWindowStartMs.subarray(from, to),
+    };
   }
 
   clear(): void {

@@ -76,7 +76,11 @@ export class WindowBuffer {
     this.#hash.add(
       this.#role,
       Math.imul(w0, 0x85ebca77) + Math.imul(w1, 0xc2b2ae3d) + Math.imul(w2, 0x27d4eb2f) + Math.imul(high, 0x165667b1) + sumHigh,
-      Math.imul(events, 0xd6e8feb9) + Math.imul(valueCount, 0xa2b4c5d7) + Math.imul(sumLow, 0x94d049bb) + Math.imul(sumHigh, 0xbf58476d) + (w0 ^ w1),
+      Math.imul(events, 0xd6e8feb9) +
+        Math.imul(valueCount, 0xa2b4c5d7) +
+        Math.imul(sumLow, 0x94d049bb) +
+        Math.imul(sumHigh, 0xbf58476d) +
+        (w0 ^ w1),
     );
   }
 

@@ -2,9 +2,9 @@
  * From nothing to a fold that stands exactly where the last committed transaction left it (docs/specs/commit-protocol.md, "Start"). Order
  * matters: the fence comes first, so that nothing read afterwards can be changed by an older owner.
  */
-import type { TransactionalProducer } from "#shared/clients/kafka/types.ts";
+import type { CommittedOffset, TransactionalProducer } from "#shared/clients/kafka/types.ts";
 import { groupId, HEADERS, OUTPUT_ROLES, type OutputRole, topicName, transactionalId } from "#shared/events/names.ts";
-import { CorruptStateError, OperatingError } from "#shared/kernel/errors.ts";
+import { CorruptStateError, FencedError, OperatingError } from "#shared/kernel/errors.ts";
 import { parseProgress } from "../checkpoint/progress-text.ts";
 import { progressDifference, refuse, snapshotFlaw } from "../checkpoint/resolve.ts";
 import { openSnapshot } from "../checkpoint/snapshot-codec.ts";
@@ -24,7 +24,9 @@ export interface Recovered {
   readonly offset: number;
 }
 
-export type RecoveryEnd = Recovered | Extract<StartVerdict, { kind: "refuse" }> | { readonly kind: "stopped" };
+type Refused = Extract<StartVerdict, { kind: "refuse" }>;
+
+export type RecoveryEnd = Recovered | Refused | { readonly kind: "stopped" };
 
 export interface RecoveryContext {
   readonly ports: TaskPorts;
@@ -54,10 +56,7 @@ export async function recover(context: RecoveryContext): Promise<RecoveryEnd> {
     if (stop.aborted) return { kind: "stopped" };
     const resolved = ports.resolve({ ...facts, distrusted: context.distrusted });
     const verdict = resolved.kind === "refuse" && difference !== null ? hashMismatch(difference, options) : resolved;
-    if (verdict.kind === "refuse") {
-      advance("resolved-refuse");
-      return verdict;
-    }
+    if (verdict.kind === "refuse") return refuseStart(verdict, facts, context);
     if (verdict.kind === "fresh") {
       advance("resolved-fresh");
       ports.log.info("partition starts empty");
@@ -88,22 +87,17 @@ export async function recover(context: RecoveryContext): Promise<RecoveryEnd> {
       difference,
     });
     advance("hash-differs");
-    if (verdict.snapshot === null) {
-      advance("resolved-refuse");
-      return hashMismatch(difference, options);
-    }
+    if (verdict.snapshot === null) return refuseStart(hashMismatch(difference, options), facts, context);
     context.distrusted.add(verdict.snapshot.key);
   }
 }
 
 async function readFacts({ ports, options, input }: RecoveryContext): Promise<Omit<StartFacts, "distrusted">> {
   const { id, partition } = options;
-  const [committed] = await ports.kafka.committedOffsets(groupId(id, "processor"), [{ topic: topicName(id.lane, "valid"), partition }], {
-    requireStable: true,
-  });
+  const committed = await readCommitted(ports, options);
   const { start, end } = await input.bounds();
   const snapshots = await listSnapshots(ports, options);
-  const nothing = committed === undefined || committed.offset < 0;
+  const nothing = committed.offset < 0;
   const progress = nothing ? null : parseProgress(committed.metadata);
   return {
     partition,
@@ -115,6 +109,32 @@ async function readFacts({ ports, options, input }: RecoveryContext): Promise<Om
     outputs: nothing ? await rolesWithOutputs(ports, options) : [],
     foldVersion: ports.folds.version,
   };
+}
+
+async function readCommitted({ kafka }: TaskPorts, { id, partition }: TaskOptions): Promise<CommittedOffset> {
+  const at = { topic: topicName(id.lane, "valid"), partition };
+  const [committed] = await kafka.committedOffsets(groupId(id, "processor"), [at], { requireStable: true });
+  return committed ?? { ...at, offset: -1, metadata: "" };
+}
+
+/**
+ * A refusal calls a person, so it must not come from facts that a newer owner changed between two readings. Every older owner is fenced: if the
+ * committed offset moved meanwhile, somebody newer moved it.
+ */
+async function refuseStart(
+  verdict: Refused,
+  facts: Pick<StartFacts, "committed">,
+  { ports, options, advance }: RecoveryContext,
+): Promise<Refused> {
+  const now = await readCommitted(ports, options);
+  const before = typeof facts.committed === "string" ? null : facts.committed.offset;
+  if (before === null ? facts.committed === "none" && now.offset >= 0 : now.offset !== before) {
+    throw new FencedError(`partition ${options.partition} was committed at ${now.offset} by a newer owner during recovery`, {
+      code: "RECOVERY_OVERTAKEN",
+    });
+  }
+  advance("resolved-refuse");
+  return verdict;
 }
 
 async function rolesWithOutputs({ kafka }: TaskPorts, { id, partition }: TaskOptions): Promise<OutputRole[]> {
@@ -180,7 +200,7 @@ async function replay(fold: PartitionFold, { from, to }: ReplayVerdict, { input,
   return "done";
 }
 
-function hashMismatch(difference: string, { partition }: TaskOptions): Extract<StartVerdict, { kind: "refuse" }> {
+function hashMismatch(difference: string, { partition }: TaskOptions): Refused {
   return refuse(
     "hash-mismatch",
     `replay of partition ${partition} does not reproduce the committed progress: ${difference}`,

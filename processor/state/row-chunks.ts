@@ -57,9 +57,11 @@ export class RowChunks {
   /** Reads the rows named, so that their cache lines come in together. Returns a number that nothing needs but the compiler. */
   touch(rows: Int32Array, from: number, to: number): number {
     let sum = 0;
+    if (this.words.length === 0) return sum;
     for (let i = from; i < to; i++) {
-      const row = rows[i]!;
-      if (row >= 0) sum ^= this.words[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * ROW_WORDS]!;
+      // Row 0 in place of none, without a branch.
+      const row = rows[i]! & ~(rows[i]! >> 31);
+      sum ^= this.words[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * ROW_WORDS]!;
     }
     return sum;
   }

@@ -9,6 +9,8 @@
  */
 const FIRST_SLOTS = 64;
 const SMALL = 1 << 15;
+/** Below, growth is by four: fewer moves, and the waste is small. */
+const LARGE = 1 << 20;
 const MIGRATED_PER_INSERT = 16;
 
 export class RowIndex {
@@ -45,7 +47,9 @@ export class RowIndex {
     for (let i = from; i < to; i++) {
       const hash = hashes[i]!;
       const at = (hash & mask) * 2;
-      rows[i] = slots[at] === hash ? slots[at + 1]! - 1 : -1;
+      const other = slots[at]! ^ hash;
+      // No branch on what was read: a wrong guess would wait for the read and end the overlap.
+      rows[i] = (slots[at + 1]! - 1) | ((other | -other) >> 31);
     }
   }
 
@@ -85,7 +89,7 @@ export class RowIndex {
     this.old = this.slots;
     this.oldMask = this.mask;
     this.#oldAt = 0;
-    const slots = (this.mask + 1) * 2;
+    const slots = (this.mask + 1) * (this.mask < LARGE ? 4 : 2);
     this.slots = new Int32Array(slots * 2);
     this.mask = slots - 1;
     if (slots <= SMALL) this.#migrate(slots);

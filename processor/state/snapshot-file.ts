@@ -60,11 +60,15 @@ export function readSnapshotFile(bytes: Uint8Array): { foldVersion: number; sect
   if (bytes.length < HEAD_BYTES || decoder.decode(bytes.subarray(0, 8)) !== MAGIC) throw corrupt("header", "is not a snapshot");
   const format = view.getUint32(8, true);
   if (format !== SNAPSHOT_FORMAT) {
-    throw new CorruptStateError(`snapshot has format ${format}, this version reads ${SNAPSHOT_FORMAT}`, { code: "SNAPSHOT_FORMAT", hint: HINT });
+    throw new CorruptStateError(`snapshot has format ${format}, this version reads ${SNAPSHOT_FORMAT}`, {
+      code: "SNAPSHOT_FORMAT",
+      hint: HINT,
+    });
   }
   const count = view.getUint32(16, true);
   const tableEnd = HEAD_BYTES + count * ENTRY_BYTES;
-  if (tableEnd > bytes.length || view.getUint32(20, true) !== headChecksum(bytes, tableEnd)) throw corrupt("header", "has a wrong checksum");
+  if (tableEnd > bytes.length || view.getUint32(20, true) !== headChecksum(bytes, tableEnd))
+    throw corrupt("header", "has a wrong checksum");
   const sections = new Map<string, Uint8Array>();
   let at = tableEnd;
   for (let entry = HEAD_BYTES; entry < tableEnd; entry += ENTRY_BYTES) {

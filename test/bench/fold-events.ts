@@ -1,9 +1,10 @@
-/** Deterministic events for the fold's bench: zipf 0.8 users, 5 % up to 2 s out of order, 0.5 % exact duplicates, ten minutes of event time. */
+/** Deterministic events for the fold's bench: zipf 0.8 users, 5 % up to 2 s out of order, 0.5 % exact duplicates. */
 import type { EventColumns } from "#shared/events/columns.ts";
 import { bytesColumn, textAt } from "../support/event-batch.ts";
 
 const EXPONENT = 0.8;
-const SPAN_MS = 600_000;
+/** Event time of half a stream. */
+export const SPAN_MS = 600_000;
 const START_MS = 1_700_000_000_000 - (1_700_000_000_000 % 3_600_000);
 const TYPES = ["view", "click", "search", "purchase", "login", "logout", "error", "scroll"];
 const PROPERTIES = JSON.stringify({ page: "/products/4711", amount: 12.5, currency: "EUR", items: [1, 2, 3] });
@@ -69,7 +70,7 @@ export class EventStream {
     }
     for (let w = 0; w < 4; w++) ids[i * 4 + w] = this.#next() * 4294967296;
     const backMs = this.#next() < 0.05 ? this.#next() * 2_000 : 0;
-    block.eventTimeMs[i] = Math.floor(START_MS + (n * SPAN_MS) / this.#events - backMs);
+    block.eventTimeMs[i] = Math.floor(START_MS + (n * 2 * SPAN_MS) / this.#events - backMs);
     block.userId[i * 2] = Math.imul(this.#user() + 1, 0x9e3779b1);
     block.eventType.codes[i] = Math.floor(this.#next() * TYPES.length);
     block.value[i] = this.#next() < 0.3 ? Number.NaN : Math.floor(this.#next() * 10_000) / 4;

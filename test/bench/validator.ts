@@ -63,11 +63,14 @@ function createCorpus(): Corpus {
   };
   let at = 0;
   for (const [i, { value, key }] of events.entries()) {
+    const valueEnd = at + value.length;
+    const keyStart = valueEnd + END_MARK_BYTES;
+    const keyEnd = keyStart + key.length;
     starts.valueStart[i] = at;
-    starts.valueEnd[i] = at + value.length;
-    starts.keyStart[i] = starts.valueEnd[i]! + END_MARK_BYTES;
-    starts.keyEnd[i] = starts.keyStart[i]! + key.length;
-    at = starts.keyEnd[i]! + END_MARK_BYTES;
+    starts.valueEnd[i] = valueEnd;
+    starts.keyStart[i] = keyStart;
+    starts.keyEnd[i] = keyEnd;
+    at = keyEnd + END_MARK_BYTES;
   }
   return {
     bytes,

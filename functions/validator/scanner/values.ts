@@ -89,6 +89,10 @@ function placeholderOr(reason: ReasonCode, bytes: Uint8Array, start: number, end
   return isPlaceholder(bytes, start, end) ? "id.placeholder" : reason;
 }
 
+/** The last valid date and its midnight in UTC: a memory only, events of one day come together. */
+let knownDate = -1;
+let knownDateMs = 0;
+
 /** RFC 3339 with zone, epoch milliseconds into `target[0]`. Digits beyond the millisecond are cut. No 24:00, no leap second: neither can be told apart later. */
 export function parseTimestamp(bytes: Uint8Array, start: number, end: number, target: Float64Array): ReasonCode | null {
   if (end - start < 19) return "time.unparseable";
@@ -107,8 +111,14 @@ export function parseTimestamp(bytes: Uint8Array, start: number, end: number, ta
     (bytes[start + 13]! ^ 0x3a) |
     (bytes[start + 16]! ^ 0x3a);
   if (marks !== 0) return "time.unparseable";
-  const year = 100 * century + years;
-  if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59) return "time.unparseable";
+  const date = ((100 * century + years) * 100 + month) * 100 + day;
+  if (date !== knownDate) {
+    const year = 100 * century + years;
+    if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return "time.unparseable";
+    knownDate = date;
+    knownDateMs = daysSinceEpoch(year, month, day) * 86_400_000;
+  }
+  if (hour > 23 || minute > 59 || second > 59) return "time.unparseable";
   let at = start + 19;
   let fractionMs = 0;
   if (at < end && bytes[at] === 0x2e) {
@@ -139,7 +149,7 @@ export function parseTimestamp(bytes: Uint8Array, start: number, end: number, ta
     at += 6;
   }
   if (at !== end) return "time.unparseable";
-  target[0] = (((daysSinceEpoch(year, month, day) * 24 + hour) * 60 + minute - offsetMinutes) * 60 + second) * 1_000 + fractionMs;
+  target[0] = knownDateMs + ((hour * 60 + minute - offsetMinutes) * 60 + second) * 1_000 + fractionMs;
   return null;
 }
 

@@ -5,6 +5,7 @@ import { OperatingError, toError, UnavailableError } from "../../kernel/errors.t
 export class Redis {
   readonly #client: IoRedis;
   readonly #url: string;
+  #connecting: Promise<void> | undefined;
   readonly #scripts = new Map<string, string>();
 
   constructor(url: string) {
@@ -20,8 +21,10 @@ export class Redis {
     this.#client.on("error", () => undefined);
   }
 
+  /** Any number of callers wait for the one first connection; later ones come back by themselves. */
   async connect(): Promise<void> {
-    if (this.#client.status === "wait") await this.#call(() => this.#client.connect());
+    if (this.#client.status === "wait") this.#connecting = this.#call(() => this.#client.connect());
+    await this.#connecting;
   }
 
   /** EVALSHA, with EVAL when the server does not know the script (restarted, flushed). */

@@ -50,7 +50,9 @@ function guard<T>(read: () => T): T {
 }
 
 function readStream(bytes: Uint8Array, expected: ArrowSchema | null): ArrowTable {
-  const stream = new MessageStream(bytes);
+  // One copy of a stream that begins anywhere (a value inside a fetched batch) makes every column a view. Never a Buffer: its slice is none.
+  const start = bytes.byteOffset;
+  const stream = new MessageStream(start % 8 === 0 ? new Uint8Array(bytes.buffer, start, bytes.length) : new Uint8Array(bytes));
   const head = stream.next();
   if (head?.kind !== HEADER.schema) throw corrupt("does not begin with a schema");
   const { fields, dictionaryIds } = readSchema(head, expected);
