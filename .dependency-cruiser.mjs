@@ -34,7 +34,11 @@ export default {
     ),
     forbid("shared-knows-no-caller", { path: "^shared/" }, { path: "^(functions|processor|sinks|local|loadgen|cli|dashboard|infra)/" }),
     forbid("fold-is-pure", { path: PURE_PROCESSOR }, { dependencyTypes: ["core", "npm", "npm-dev", "npm-optional", "npm-no-pkg"] }),
-    forbid("fold-knows-no-client", { path: PURE_PROCESSOR }, { path: "^(shared/(clients|config|telemetry)|processor/(checkpoint|runtime)|local|sinks|functions)/" }),
+    forbid(
+      "fold-knows-no-client",
+      { path: PURE_PROCESSOR },
+      { path: "^(shared/(clients|config|telemetry)|processor/(checkpoint|runtime)|local|sinks|functions)/" },
+    ),
     forbid("parts-are-apart", { path: "^functions/" }, { path: "^(processor|sinks|local|loadgen|cli|dashboard|infra)/" }),
     forbid("processor-is-apart", { path: "^processor/" }, { path: "^(functions|sinks|local|loadgen|cli|dashboard|infra)/" }),
     forbid("sinks-are-apart", { path: "^sinks/" }, { path: "^(functions|processor|local|loadgen|cli|dashboard|infra)/" }),
@@ -48,7 +52,11 @@ export default {
     doNotFollow: { path: "node_modules" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },
-    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default", "types"], extensions: [".ts", ".mjs", ".js", ".json"] },
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["import", "node", "default", "types"],
+      extensions: [".ts", ".mjs", ".js", ".json"],
+    },
     moduleSystems: ["es6", "cjs"],
   },
 };

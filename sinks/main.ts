@@ -28,7 +28,11 @@ function flowsOf(config: Config, clickhouse: Clickhouse, redis: Redis): Flow[] {
   return [
     { group: "sink-clickhouse", role: "clean", open: (p) => createEventsStore(clickhouse, table("events"), topic("clean"), from(p)) },
     { group: "sink-clickhouse", role: "windows", open: (p) => createWindowsStore(clickhouse, table("windows"), topic("windows"), from(p)) },
-    { group: "sink-clickhouse", role: "dlq", open: (p) => createDeadLettersStore(clickhouse, table("dead_letters"), topic("dlq"), from(p)) },
+    {
+      group: "sink-clickhouse",
+      role: "dlq",
+      open: (p) => createDeadLettersStore(clickhouse, table("dead_letters"), topic("dlq"), from(p)),
+    },
     {
       group: "sink-redis",
       role: "clean",
@@ -37,7 +41,8 @@ function flowsOf(config: Config, clickhouse: Clickhouse, redis: Redis): Flow[] {
     {
       group: "sink-redis",
       role: "windows",
-      open: (p) => createHotValuesStore({ redis, markKey: mark("windows", p), valuesOf: (value) => closedWindowsOf(lane, decodeWindows(value)) }),
+      open: (p) =>
+        createHotValuesStore({ redis, markKey: mark("windows", p), valuesOf: (value) => closedWindowsOf(lane, decodeWindows(value)) }),
     },
   ];
 }
@@ -52,7 +57,14 @@ await runService("sinks", async ({ config, log, stop, ready }) => {
   const runs = flows.flatMap(({ group, role, open }) =>
     Array.from({ length: config.partitions }, async (_, partition) => {
       const from = { topic: topicName(config.lane, role), partition };
-      const options = { kafka, group: groupId(config, group), from, store: open(partition), log: log.child({ group, role, partition }), stop: ending };
+      const options = {
+        kafka,
+        group: groupId(config, group),
+        from,
+        store: open(partition),
+        log: log.child({ group, role, partition }),
+        stop: ending,
+      };
       try {
         await runPartitionSink(options);
       } catch (thrown) {

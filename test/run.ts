@@ -52,9 +52,21 @@ async function phase(projects: readonly string[], tally: Tally): Promise<void> {
   const report = join(folder, "report.json");
   try {
     const selected = projects.flatMap((project) => ["--project", project]);
-    const args = [join(ROOT, "node_modules/vitest/vitest.mjs"), "run", ...selected, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
+    const args = [
+      join(ROOT, "node_modules/vitest/vitest.mjs"),
+      "run",
+      ...selected,
+      "--reporter=default",
+      "--reporter=json",
+      `--outputFile.json=${report}`,
+    ];
     const { code } = await run(process.execPath, args, false);
-    const result = JSON.parse(await readFile(report, "utf8")) as { numPassedTests: number; numFailedTests: number; numPendingTests: number; numTodoTests: number };
+    const result = JSON.parse(await readFile(report, "utf8")) as {
+      numPassedTests: number;
+      numFailedTests: number;
+      numPendingTests: number;
+      numTodoTests: number;
+    };
     tally.passed += result.numPassedTests;
     tally.skipped += result.numPendingTests + result.numTodoTests;
     // A file that fails to load, or an unhandled rejection, has no test to carry the failure.

@@ -24,7 +24,8 @@ const FILES: Readonly<Record<string, readonly [file: string, type: string]>> = {
 };
 
 const HEADERS = {
-  "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "Content-Security-Policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
   "Cache-Control": "no-store",
@@ -38,7 +39,12 @@ function isOwn(request: IncomingMessage, port: number): boolean {
 
 await runService("status", async ({ config, log, stop, ready }) => {
   const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-status", unavailableAfterMs: 3_000 });
-  const clickhouse = new Clickhouse({ url: config.clickhouse, user: config.clickhouseUser, password: config.clickhousePassword, requestTimeoutMs: 5_000 });
+  const clickhouse = new Clickhouse({
+    url: config.clickhouse,
+    user: config.clickhouseUser,
+    password: config.clickhousePassword,
+    requestTimeoutMs: 5_000,
+  });
   const reader = new StatusReader(config, kafka, clickhouse);
   let latest: { readonly atMs: number; readonly view: Promise<StatusView> } | undefined;
 
@@ -54,7 +60,8 @@ await runService("status", async ({ config, log, stop, ready }) => {
     const file = FILES[path];
     if (!isOwn(request, port)) response.writeHead(403, HEADERS).end("this page answers to its own address only\n");
     else if (request.method !== "GET") response.writeHead(405, { ...HEADERS, Allow: "GET" }).end("read-only\n");
-    else if (path === "/api/status") response.writeHead(200, { ...HEADERS, "Content-Type": "application/json" }).end(JSON.stringify(await status()));
+    else if (path === "/api/status")
+      response.writeHead(200, { ...HEADERS, "Content-Type": "application/json" }).end(JSON.stringify(await status()));
     else if (file !== undefined) response.writeHead(200, { ...HEADERS, "Content-Type": file[1] }).end(await readFile(join(WEB, file[0])));
     else response.writeHead(404, HEADERS).end("no such page\n");
   };

@@ -107,7 +107,9 @@ export class StatusReader {
         `SELECT kind, toString(user_id) AS user_id, toString(window_start) AS window_start, events, value_sum
          FROM ${database}.windows ${where} ORDER BY window_end DESC LIMIT 12`,
       ),
-      query(`SELECT reason, toUInt32(count()) AS events, toString(max(at)) AS last FROM ${database}.dead_letters FINAL ${where} GROUP BY reason ORDER BY events DESC LIMIT 20`),
+      query(
+        `SELECT reason, toUInt32(count()) AS events, toString(max(at)) AS last FROM ${database}.dead_letters FINAL ${where} GROUP BY reason ORDER BY events DESC LIMIT 20`,
+      ),
     ]);
     return { rows: Number(count[0]?.["rows"] ?? 0), recent, windows, reasons };
   }

@@ -28,7 +28,8 @@ function fillTable(id, columns, rows, empty) {
   const body = document.createElement("tbody");
   for (const row of rows) {
     const line = document.createElement("tr");
-    for (const [, text, kind, className] of columns) line.append(element("td", text(row), [kind, className?.(row)].filter(Boolean).join(" ")));
+    for (const [, text, kind, className] of columns)
+      line.append(element("td", text(row), [kind, className?.(row)].filter(Boolean).join(" ")));
     body.append(line);
   }
   if (rows.length === 0) {
@@ -48,7 +49,8 @@ function showLedger(status) {
     total.inFlight += inFlight;
     for (const key of ["clean", "deadLettered", "duplicate", "late", "redelivered"]) total[key] += counts?.[key] ?? 0;
   }
-  const rate = previous === undefined || status.atMs === previous.atMs ? null : ((total.raw - previous.raw) * 1_000) / (status.atMs - previous.atMs);
+  const rate =
+    previous === undefined || status.atMs === previous.atMs ? null : ((total.raw - previous.raw) * 1_000) / (status.atMs - previous.atMs);
   previous = { atMs: status.atMs, raw: total.raw };
   const figures = [
     ["received", number(total.raw)],
@@ -105,7 +107,12 @@ function show(status) {
     "parts",
     [
       ["name", (row) => row.name],
-      ["state", (row) => `${row.state === "running" || row.state === "external" ? "✓" : "✗"} ${row.state}`, "", (row) => (row.state === "running" || row.state === "external" ? "good" : "bad")],
+      [
+        "state",
+        (row) => `${row.state === "running" || row.state === "external" ? "✓" : "✗"} ${row.state}`,
+        "",
+        (row) => (row.state === "running" || row.state === "external" ? "good" : "bad"),
+      ],
       ["for", (row) => since(row.sinceMs, status.atMs), "number"],
       ["restarts", (row) => row.restarts, "number"],
       ["pid", (row) => row.pid ?? "", "number"],
@@ -115,7 +122,16 @@ function show(status) {
     "not started by npm start",
   );
   if (status.tables !== null) {
-    fillTable("letters", [["reason", (row) => row.reason], ["events", (row) => number(row.events), "number"], ["last", (row) => row.last]], status.tables.reasons, "none");
+    fillTable(
+      "letters",
+      [
+        ["reason", (row) => row.reason],
+        ["events", (row) => number(row.events), "number"],
+        ["last", (row) => row.last],
+      ],
+      status.tables.reasons,
+      "none",
+    );
     fillTable(
       "events",
       [
@@ -144,7 +160,10 @@ function show(status) {
     );
   }
   const down = parts.filter((part) => !["running", "external", "stopped"].includes(part.state)).map((part) => part.name);
-  const troubles = [...Object.entries(status.problems).map(([name, what]) => `${name}: ${what}`), ...down.map((name) => `${name} is not running`)];
+  const troubles = [
+    ...Object.entries(status.problems).map(([name, what]) => `${name}: ${what}`),
+    ...down.map((name) => `${name} is not running`),
+  ];
   if (!balanced) troubles.push("the ledger does not balance");
   at("state").textContent = troubles.length === 0 ? "✓ running" : `✗ degraded: ${troubles.join("; ")}`;
   at("state").className = troubles.length === 0 ? "good" : "bad";

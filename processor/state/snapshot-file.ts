@@ -6,7 +6,8 @@
  *  12  u32      fold version
  *  16  u32      number of sections
  *  20  u32      CRC-32C of bytes 0-19 and of the table
- *  24  table: per section 16 bytes name (ASCII, zero-padded), f64 length, u32 CRC-32C of its bytes, u32 zero
+ *  24  table: per section 16 bytes name (ASCII, zero-padded), f64 length, u32 CRC-32C of its bytes
+ *      and their padding, u32 zero
  *      sections in the order of the table, each padded with zeros to a multiple of 8
  *
  * A change of this layout is a new format version; files of every version ever released stay readable.
@@ -47,7 +48,7 @@ export function writeSnapshotFile(foldVersion: number, sections: readonly Snapsh
     const entry = HEAD_BYTES + i * ENTRY_BYTES;
     encoder.encodeInto(section.name, bytes.subarray(entry, entry + NAME_BYTES));
     view.setFloat64(entry + 16, section.length, true);
-    view.setUint32(entry + 24, crc32c(target), true);
+    view.setUint32(entry + 24, crc32c(bytes.subarray(at, at + pad8(section.length))), true);
     at += pad8(section.length);
   }
   view.setUint32(20, headChecksum(bytes, tableEnd), true);
@@ -74,10 +75,9 @@ export function readSnapshotFile(bytes: Uint8Array): { foldVersion: number; sect
   for (let entry = HEAD_BYTES; entry < tableEnd; entry += ENTRY_BYTES) {
     const name = decoder.decode(bytes.subarray(entry, entry + NAME_BYTES)).replace(/\0+$/, "");
     const length = view.getFloat64(entry + 16, true);
-    if (at + length > bytes.length) throw corrupt(name, "is cut short");
-    const section = bytes.subarray(at, at + length);
-    if (crc32c(section) !== view.getUint32(entry + 24, true)) throw corrupt(name, "has a wrong checksum");
-    sections.set(name, section);
+    if (at + pad8(length) > bytes.length) throw corrupt(name, "is cut short");
+    if (crc32c(bytes.subarray(at, at + pad8(length))) !== view.getUint32(entry + 24, true)) throw corrupt(name, "has a wrong checksum");
+    sections.set(name, bytes.subarray(at, at + length));
     at += pad8(length);
   }
   if (at !== bytes.length) throw corrupt("header", "does not cover the file");

@@ -73,7 +73,13 @@ export function variableOf(key: string): string {
 const VARIABLES: ReadonlyMap<string, string> = new Map(Object.keys(schema.shape).map((key) => [variableOf(key), key]));
 
 /** Variables that steer a process, not the pipeline: read elsewhere in this folder. */
-const PROCESS_VARIABLES: ReadonlySet<string> = new Set(["WEIR_CONFIG", "WEIR_PARENT_PIPE", "WEIR_FAILPOINT", "WEIR_LOG_LEVEL", "WEIR_TEST_STACK"]);
+const PROCESS_VARIABLES: ReadonlySet<string> = new Set([
+  "WEIR_CONFIG",
+  "WEIR_PARENT_PIPE",
+  "WEIR_FAILPOINT",
+  "WEIR_LOG_LEVEL",
+  "WEIR_TEST_STACK",
+]);
 
 /** @throws ConfigError naming every problem. */
 export function loadConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {

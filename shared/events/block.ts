@@ -90,15 +90,7 @@ export function encodeBlock(columns: EventColumns, meta: BlockMeta): Uint8Array 
     ["last_offset", String(meta.lastSourceOffset)],
     ["rules_version", String(meta.rulesVersion)],
   ];
-  const tail = [
-    columns.fingerprint,
-    columns.verdict,
-    columns.reason,
-    columns.pointer,
-    columns.rawKey,
-    columns.raw,
-    columns.headers,
-  ];
+  const tail = [columns.fingerprint, columns.verdict, columns.reason, columns.pointer, columns.rawKey, columns.raw, columns.headers];
   return encodeColumns(BLOCK, columns.rows, [...eventColumns(columns), ...tail], metadata);
 }
 
@@ -142,7 +134,11 @@ export function decodeClean(bytes: Uint8Array): CleanColumns {
 }
 
 export function encodeLate(columns: LateColumns): Uint8Array {
-  return encodeColumns(LATE, columns.rows, [...cleanColumns(columns), kindCodes(columns.lateKind, columns.rows), columns.lateWindowStartMs]);
+  return encodeColumns(LATE, columns.rows, [
+    ...cleanColumns(columns),
+    kindCodes(columns.lateKind, columns.rows),
+    columns.lateWindowStartMs,
+  ]);
 }
 
 export function decodeLate(bytes: Uint8Array): LateColumns {
@@ -238,14 +234,7 @@ function decodedEvent(columns: readonly ArrowColumn[]): SharedColumns {
 
 /** In the order of {@link CLEAN_FIELDS}. */
 function cleanColumns(columns: CleanColumns): ArrowColumn[] {
-  return [
-    ...eventColumns(columns),
-    columns.reason,
-    columns.logTimeMs,
-    columns.windowEvents,
-    columns.sessionStartMs,
-    columns.sessionEvents,
-  ];
+  return [...eventColumns(columns), columns.reason, columns.logTimeMs, columns.windowEvents, columns.sessionStartMs, columns.sessionEvents];
 }
 
 function decodedClean(rows: number, columns: readonly ArrowColumn[]): CleanColumns {

@@ -19,7 +19,10 @@ export function pendingMigrations(store: string, files: readonly Migration[], ap
   for (const [i, { name, checksum }] of applied.entries()) {
     const file = files[i];
     if (file?.name === name && file.checksum === checksum) continue;
-    const what = file?.name === name ? "was changed after it had been applied" : `has been applied, but the files have ${file?.name ?? "nothing"} in its place`;
+    const what =
+      file?.name === name
+        ? "was changed after it had been applied"
+        : `has been applied, but the files have ${file?.name ?? "nothing"} in its place`;
     throw new OperatingError(`migration ${name} of ${store} ${what}`, {
       code: "MIGRATION_DRIFT",
       hint: "restore the file as it was and put the change into a new migration",

@@ -102,17 +102,34 @@ function select(sources: readonly RowSource[], month: number, rows: number): Sel
   return { rows, source, row };
 }
 
-function encodeRows(sources: readonly RowSource[], selection: Selection, cut: number, { lane, generation, partition }: Provenance): Uint8Array {
+function encodeRows(
+  sources: readonly RowSource[],
+  selection: Selection,
+  cut: number,
+  { lane, generation, partition }: Provenance,
+): Uint8Array {
   const { rows } = selection;
   const pick = <T extends CopyTarget>(target: T, width: number, from: (columns: CleanColumns) => T): T => {
-    gatherNumbers(target, width, selection, sources.map(({ columns }) => from(columns)));
+    gatherNumbers(
+      target,
+      width,
+      selection,
+      sources.map(({ columns }) => from(columns)),
+    );
     return target;
   };
   const oseq = new Float64Array(rows);
   for (let i = 0; i < rows; i++) oseq[i] = sources[selection.source[i]!]!.oseq + selection.row[i]!;
-  const bytes = (from: (columns: CleanColumns) => BytesColumn): BytesColumn => gatherBytes(selection, sources.map(({ columns }) => from(columns)));
+  const bytes = (from: (columns: CleanColumns) => BytesColumn): BytesColumn =>
+    gatherBytes(
+      selection,
+      sources.map(({ columns }) => from(columns)),
+    );
   const codes = (from: (columns: CleanColumns) => DictionaryColumn): DictionaryColumn =>
-    gatherDictionary(selection, sources.map(({ columns }) => from(columns)));
+    gatherDictionary(
+      selection,
+      sources.map(({ columns }) => from(columns)),
+    );
   const columns: ArrowColumn[] = [
     pick(new Uint8Array(rows * 16), 16, (c) => c.eventId),
     pick(new Float64Array(rows), 1, (c) => c.eventTimeMs),

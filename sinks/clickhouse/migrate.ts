@@ -28,7 +28,9 @@ export async function migrateClickhouse(client: Clickhouse, database: string, op
   const pending = pendingMigrations("ClickHouse", readMigrations(FOLDER), applied);
   for (const { name, sql, checksum } of pending) {
     for (const statement of statements(sql, database, options)) await client.command(statement);
-    await client.command(`INSERT INTO ${database}.schema_migrations (name, checksum) SETTINGS async_insert = 0 VALUES ('${name}', '${checksum}')`);
+    await client.command(
+      `INSERT INTO ${database}.schema_migrations (name, checksum) SETTINGS async_insert = 0 VALUES ('${name}', '${checksum}')`,
+    );
   }
   return pending.map(({ name }) => name);
 }

@@ -49,12 +49,17 @@ export function activityOf(lane: string, columns: CleanColumns): Map<string, Hot
       ["session_events", String(columns.sessionEvents[row]!)],
       ["is_final", "0"],
     ].flat();
-    if (!values.has(key)) values.set(key, { key, ttlSeconds: ACTIVITY_TTL_SECONDS, fields: ["last_event_time", time, "last_event_type", type, ...live] });
+    if (!values.has(key))
+      values.set(key, { key, ttlSeconds: ACTIVITY_TTL_SECONDS, fields: ["last_event_time", time, "last_event_type", type, ...live] });
     const session = decoder.decode(sessionId.bytes.subarray(sessionId.offsets[row], sessionId.offsets[row + 1]));
     if (session === "") continue;
     const named = sessionKey(lane, session);
     if (values.has(named)) continue;
-    values.set(named, { key: named, ttlSeconds: SESSION_TTL_SECONDS, fields: ["user_id", user, "last_event_time", time, "last_event_type", type] });
+    values.set(named, {
+      key: named,
+      ttlSeconds: SESSION_TTL_SECONDS,
+      fields: ["user_id", user, "last_event_time", time, "last_event_type", type],
+    });
   }
   return values;
 }

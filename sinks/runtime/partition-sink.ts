@@ -8,7 +8,14 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Kafka, TopicPartition } from "#shared/clients/kafka/types.ts";
-import { CorruptStateError, OperatingError, TransientError, UnavailableError, UnknownOutcomeError, toError } from "#shared/kernel/errors.ts";
+import {
+  CorruptStateError,
+  OperatingError,
+  TransientError,
+  UnavailableError,
+  UnknownOutcomeError,
+  toError,
+} from "#shared/kernel/errors.ts";
 import type { Logger } from "#shared/telemetry/logger.ts";
 import { type OutputRecord, toOutputRecord } from "./output-record.ts";
 
@@ -67,7 +74,10 @@ export async function runPartitionSink(options: PartitionSinkOptions): Promise<v
 
 function isPassing(thrown: unknown): boolean {
   return (
-    thrown instanceof TransientError || thrown instanceof UnavailableError || thrown instanceof UnknownOutcomeError || thrown instanceof ReplayNeededError
+    thrown instanceof TransientError ||
+    thrown instanceof UnavailableError ||
+    thrown instanceof UnknownOutcomeError ||
+    thrown instanceof ReplayNeededError
   );
 }
 
@@ -93,7 +103,8 @@ async function* deliveries({ kafka, group, from, store, stop }: PartitionSinkOpt
     offset = fetched.nextOffset;
     if (fresh.length === 0) continue;
     const durable = await store.deliver(fresh);
-    if (durable !== null) await kafka.commitOffsets(group, [{ ...from, offset: durable.offset, metadata: JSON.stringify({ oseq: durable.oseq }) }]);
+    if (durable !== null)
+      await kafka.commitOffsets(group, [{ ...from, offset: durable.offset, metadata: JSON.stringify({ oseq: durable.oseq }) }]);
     yield;
   }
 }

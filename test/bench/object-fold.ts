@@ -116,7 +116,8 @@ export class ObjectFold {
     const open: Aggregate[] = [];
     for (const session of this.#sessions.get(userId) ?? []) {
       const endMs = session.lastMs + GAP_MS;
-      if (endMs <= this.#watermarkMs) this.#closed.push({ kind: "session_30s", userId, startMs: session.firstMs, endMs, aggregate: session });
+      if (endMs <= this.#watermarkMs)
+        this.#closed.push({ kind: "session_30s", userId, startMs: session.firstMs, endMs, aggregate: session });
       else {
         open.push(session);
         this.#setTimer(userId, endMs);

@@ -64,19 +64,22 @@ describe("npm start refuses in one line what it cannot do", () => {
 describe("Ctrl-C at any moment of the start leaves no process and a folder that starts again", () => {
   afterEach(sweep);
 
-  it.each(["weir: starting", "✓ redis", "✓ clickhouse", "✓ kafka", "✓ topics", "✓ status", "✓ generator"])("after it has said %j", async (mark) => {
-    const dir = folder();
-    const starter = start(dir);
-    await starter.says(new RegExp(mark));
-    starter.signal("SIGINT");
-    await starter.exited;
-    expect(processesOf(dir)).toEqual([]);
-    const again = start(dir, "--seed", "none");
-    await again.says(/weir runs/);
-    again.signal("SIGTERM");
-    expect(await again.exited).toBe(0);
-    expect(processesOf(dir)).toEqual([]);
-  });
+  it.each(["weir: starting", "✓ redis", "✓ clickhouse", "✓ kafka", "✓ topics", "✓ status", "✓ generator"])(
+    "after it has said %j",
+    async (mark) => {
+      const dir = folder();
+      const starter = start(dir);
+      await starter.says(new RegExp(mark));
+      starter.signal("SIGINT");
+      await starter.exited;
+      expect(processesOf(dir)).toEqual([]);
+      const again = start(dir, "--seed", "none");
+      await again.says(/weir runs/);
+      again.signal("SIGTERM");
+      expect(await again.exited).toBe(0);
+      expect(processesOf(dir)).toEqual([]);
+    },
+  );
 });
 
 describe("a running pipeline", () => {

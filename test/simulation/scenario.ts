@@ -5,6 +5,7 @@
  */
 import type { resolveStart as ResolveStart } from "#processor/checkpoint/resolve.ts";
 import { resolveStart } from "#processor/checkpoint/resolve.ts";
+import { parseSnapshotKey } from "#processor/checkpoint/snapshot-key.ts";
 import { PartitionTask, type TaskEnd } from "#processor/runtime/partition-task.ts";
 import type { FoldFactory } from "#processor/runtime/ports.ts";
 import type { Kafka } from "#shared/clients/kafka/types.ts";
@@ -169,6 +170,9 @@ class Scenario {
         if (end.kind === "refused") {
           this.#facts.refused += 1;
           this.#log.push(`${process.name} refuses: ${end.verdict.refusal}: ${end.verdict.message}`);
+          // Only where the log is cut and the snapshots above the cut are bad is there nothing to begin from.
+          const mayRefuse = end.verdict.refusal === "no-usable-snapshot" && this.#broker.log(VALID).start > 0 && this.#facts.damages > 0;
+          if (!mayRefuse) this.#violations.push(`${process.name} refuses: ${end.verdict.refusal}: ${end.verdict.message}`);
         }
         if (end.kind === "failed") this.#violations.push(`${process.name} failed: ${end.error.stack}`);
       });
@@ -243,6 +247,7 @@ class Scenario {
       if (random.chance(0.7)) this.#start();
     } else if (kind < 0.75) this.#start();
     else if (kind < 0.8) victim?.stop.abort();
+    else if (kind < 0.85) this.#expireInput();
     else {
       const { keys } = this.#objects;
       const key = keys[random.chance(0.6) ? keys.length - 1 : random.int(0, keys.length - 1)];
@@ -250,6 +255,13 @@ class Scenario {
       this.#facts.damages += 1;
       this.#objects.damage(key, (["torn", "flipped", "gone"] as const)[random.int(0, 2)]!);
     }
+  }
+
+  /** Retention reaches up to the second newest snapshot: enough for a good recovery, until snapshots go bad. */
+  #expireInput(): void {
+    const offsets = this.#objects.keys.map((key) => parseSnapshotKey(key)!.offset).filter((offset) => offset <= this.#position());
+    const log = this.#broker.log(VALID);
+    log.start = Math.max(log.start, offsets.at(-2) ?? 0);
   }
 
   #kill(owner: Owner): void {

@@ -12,7 +12,10 @@ const DEPCRUISE = join(ROOT, "node_modules/.bin/depcruise");
 const PARTS = ["functions", "shared", "processor", "sinks", "local", "loadgen", "cli", "dashboard", "infra", "test"];
 
 interface Cruise {
-  readonly summary: { readonly totalCruised: number; readonly violations: readonly { readonly rule: { readonly name: string }; readonly from: string }[] };
+  readonly summary: {
+    readonly totalCruised: number;
+    readonly violations: readonly { readonly rule: { readonly name: string }; readonly from: string }[];
+  };
 }
 
 async function cruise(directory: string, parts: readonly string[]): Promise<Cruise> {

@@ -26,11 +26,16 @@ function complaintsAbout(file: string, text: string): string[] {
   if (/registry\.npmjs|repo1?\.maven|files\.pythonhosted/.test(text)) complaints.push(`${file}: registry host name`);
   if (source && !file.startsWith("test/") && text.split("\n").length > 420) complaints.push(`${file}: more than 420 lines, two nouns`);
   if (/(^|\/)(utils?|helpers?|common|misc)(\/|\.)/.test(file)) complaints.push(`${file}: a name that says nothing`);
-  if (source && !file.startsWith("shared/config/") && !file.startsWith("test/") && /process\.env\b/.test(text)) complaints.push(`${file}: reads process.env`);
-  if (/^processor\/(model|time|windowing|state|operators|fold)\//.test(file) && /Date\.now|new Date|Math\.random|performance\.now|setTimeout/.test(text)) {
+  if (source && !file.startsWith("shared/config/") && !file.startsWith("test/") && /process\.env\b/.test(text))
+    complaints.push(`${file}: reads process.env`);
+  if (
+    /^processor\/(model|time|windowing|state|operators|fold)\//.test(file) &&
+    /Date\.now|new Date|Math\.random|performance\.now|setTimeout/.test(text)
+  ) {
     complaints.push(`${file}: clock or chance inside the fold`);
   }
-  if (source && /\b(it|test|describe)\.(only|todo)\b/.test(text) && file !== "test/static/tree.test.ts") complaints.push(`${file}: unfinished test`);
+  if (source && /\b(it|test|describe)\.(only|todo)\b/.test(text) && file !== "test/static/tree.test.ts")
+    complaints.push(`${file}: unfinished test`);
   return complaints;
 }
 

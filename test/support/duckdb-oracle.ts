@@ -53,7 +53,9 @@ export async function recompute(jsonLines: string, measure: string): Promise<Ora
     const windows = await rows(
       `${TUMBLING("tumbling_5m", 300_000)} UNION ALL ${TUMBLING("tumbling_1h", 3_600_000)} UNION ALL ${SESSIONS("session_30s", 30_000)}`,
     );
-    const types = await rows("SELECT event_type, count(*) AS events, count(DISTINCT user_id) AS users, coalesce(sum(v), 0) AS value_sum FROM events GROUP BY 1");
+    const types = await rows(
+      "SELECT event_type, count(*) AS events, count(DISTINCT user_id) AS users, coalesce(sum(v), 0) AS value_sum FROM events GROUP BY 1",
+    );
     const [total] = await rows("SELECT count(*) AS events FROM events");
     return {
       events: Number(total?.["events"]),

@@ -64,7 +64,9 @@ function words(userId: number | bigint): [number, number] {
 function fingerprintOf(row: EventRow): number {
   const { sourceOffset: _offset, fingerprint, verdict: _verdict, reason: _reason, headers: _headers, eventId = 0, ...rest } = row;
   if (fingerprint !== undefined) return fingerprint;
-  const text = JSON.stringify([Array.from(eventIdOf(eventId)), rest], (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value));
+  const text = JSON.stringify([Array.from(eventIdOf(eventId)), rest], (_key, value: unknown) =>
+    typeof value === "bigint" ? value.toString() : value,
+  );
   return murmur2(encoder.encode(text)) >>> 0;
 }
 

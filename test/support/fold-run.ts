@@ -123,7 +123,14 @@ export function readOutputs(records: readonly OutputRecord[], progress: Progress
       output.deadLetters.push({ sourceOffset: Number(source[2]), reason: headerText(record, HEADERS.reason)! });
     }
   }
-  expect(progress.oseq).toEqual({ clean: nextOseq.clean - 1, windows: nextOseq.windows - 1, late: nextOseq.late - 1, dlq: nextOseq.dlq - 1, partials: 0, alerts: 0 });
+  expect(progress.oseq).toEqual({
+    clean: nextOseq.clean - 1,
+    windows: nextOseq.windows - 1,
+    late: nextOseq.late - 1,
+    dlq: nextOseq.dlq - 1,
+    partials: 0,
+    alerts: 0,
+  });
   return output;
 }
 

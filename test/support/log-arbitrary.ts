@@ -4,7 +4,7 @@ import type { EventRow } from "./event-batch.ts";
 import type { LogEntry } from "./naive-fold.ts";
 
 /** Not on a window's edge, so that events fall on both sides of several. */
-const T0 = 1_700_000_000_000 - 1_700_000_000_000 % 3_600_000 + 3_480_000;
+const T0 = 1_700_000_000_000 - (1_700_000_000_000 % 3_600_000) + 3_480_000;
 
 interface Step {
   readonly advanceMs: number;
@@ -37,12 +37,22 @@ const step: fc.Arbitrary<Step> = fc.record({
   /** null = a new id. */
   id: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: fc.integer({ min: 0, max: 2 }) }),
   value: fc.option(fc.integer({ min: -400, max: 400 }).map((quarters) => quarters / 4)),
-  verdict: fc.oneof({ weight: 12, arbitrary: fc.constantFrom("ok" as const) }, { weight: 1, arbitrary: fc.constantFrom("reject" as const, "warning" as const) }),
+  verdict: fc.oneof(
+    { weight: 12, arbitrary: fc.constantFrom("ok" as const) },
+    { weight: 1, arbitrary: fc.constantFrom("reject" as const, "warning" as const) },
+  ),
   /** An earlier row of the log, sent again by its producer. */
   repeats: fc.oneof({ weight: 9, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: fc.nat({ max: 30 }) }),
   text: fc.option(fc.constantFrom("", "a", "ß and more", "x".repeat(60))),
-  control: fc.oneof({ weight: 15, arbitrary: fc.constantFrom("none" as const) }, { weight: 1, arbitrary: fc.constantFrom("tick" as const, "rules" as const) }),
-  logMs: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 4, arbitrary: fc.integer({ min: 0, max: 800 }) }, { weight: 1, arbitrary: fc.integer({ min: -50, max: 20_000 }) }),
+  control: fc.oneof(
+    { weight: 15, arbitrary: fc.constantFrom("none" as const) },
+    { weight: 1, arbitrary: fc.constantFrom("tick" as const, "rules" as const) },
+  ),
+  logMs: fc.oneof(
+    { weight: 4, arbitrary: fc.constant(0) },
+    { weight: 4, arbitrary: fc.integer({ min: 0, max: 800 }) },
+    { weight: 1, arbitrary: fc.integer({ min: -50, max: 20_000 }) },
+  ),
   endsBlock: fc.boolean(),
 });
 

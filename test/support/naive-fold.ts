@@ -167,7 +167,11 @@ export class NaiveFold {
           (a.row.userId < b.row.userId ? -1 : 1),
       );
       const { key, row } = candidates[0]!;
-      this.output.windows.push({ ...row, valueMin: row.valueCount === 0 ? null : row.valueMin, valueMax: row.valueCount === 0 ? null : row.valueMax });
+      this.output.windows.push({
+        ...row,
+        valueMin: row.valueCount === 0 ? null : row.valueMin,
+        valueMax: row.valueCount === 0 ? null : row.valueMax,
+      });
       if (key === null) this.#sessions = this.#sessions.filter((session) => session !== row);
       else this.#open.delete(key);
       if (row.kind === "tumbling_5m") {
@@ -225,4 +229,3 @@ function absorb(window: WritableWindow, part: Omit<WindowRow, "kind" | "userId" 
   window.firstEventMs = Math.min(window.firstEventMs, part.firstEventMs);
   window.lastEventMs = Math.max(window.lastEventMs, part.lastEventMs);
 }
-

@@ -75,7 +75,9 @@ export class Clickhouse {
 
   /** Rows as they come, for large results: each chunk is a list of parsed rows. */
   async *stream<T>(sql: string, parameters: Readonly<Record<string, unknown>> = {}): AsyncGenerator<T[]> {
-    const result = await this.#call(() => this.#client.query({ query: sql, query_params: { ...parameters }, format: "JSONCompactEachRow" }));
+    const result = await this.#call(() =>
+      this.#client.query({ query: sql, query_params: { ...parameters }, format: "JSONCompactEachRow" }),
+    );
     for await (const rows of result.stream<T>()) yield rows.map((row) => row.json<T>());
   }
 

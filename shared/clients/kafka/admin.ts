@@ -15,7 +15,12 @@ for (const codec of ["snappy", "lz4", "zstd"] as const) {
 
 /** kafkajs prints to the console unless told otherwise; what matters is thrown. */
 export function kafkaJs(brokers: readonly string[], clientId: string): KafkaJs {
-  return new kafkajs.Kafka({ clientId, brokers: [...brokers], logLevel: kafkajs.logLevel.NOTHING, retry: { retries: 8, initialRetryTime: 100 } });
+  return new kafkajs.Kafka({
+    clientId,
+    brokers: [...brokers],
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { retries: 8, initialRetryTime: 100 },
+  });
 }
 
 async function withAdmin<T>(brokers: readonly string[], work: (admin: Admin) => Promise<T>): Promise<T> {

@@ -53,7 +53,12 @@ const TRY_AGAIN: ReadonlySet<number> = new Set([
 ]);
 
 /** Another owner of the transactional id exists. INVALID_PRODUCER_ID_MAPPING too: taking it as recoverable can revive a zombie (KAFKA-18019). */
-const FENCED: ReadonlySet<number> = new Set([CODE.invalidProducerEpoch, CODE.producerFenced, CODE.invalidProducerIdMapping, CODE.transactionCoordinatorFenced]);
+const FENCED: ReadonlySet<number> = new Set([
+  CODE.invalidProducerEpoch,
+  CODE.producerFenced,
+  CODE.invalidProducerIdMapping,
+  CODE.transactionCoordinatorFenced,
+]);
 
 export function isFencing(code: number): boolean {
   return FENCED.has(code);
@@ -82,9 +87,15 @@ export function brokerError(what: string, code: number): BrokerError {
         hint: "records were deleted before they were read: compare the topic's retention with the outage, then choose a start explicitly",
       });
     case CODE.unknownTopicOrPartition:
-      return new BrokerError(what, code, { code: "KAFKA_UNKNOWN_TOPIC", hint: "create the topics: npm start does it locally, cdk deploy in the cloud" });
+      return new BrokerError(what, code, {
+        code: "KAFKA_UNKNOWN_TOPIC",
+        hint: "create the topics: npm start does it locally, cdk deploy in the cloud",
+      });
     case CODE.messageTooLarge:
-      return new BrokerError(what, code, { code: "KAFKA_RECORD_TOO_LARGE", hint: "raise the topic's max.message.bytes or send less per record" });
+      return new BrokerError(what, code, {
+        code: "KAFKA_RECORD_TOO_LARGE",
+        hint: "raise the topic's max.message.bytes or send less per record",
+      });
     case CODE.topicAuthorizationFailed:
     case CODE.groupAuthorizationFailed:
       return new BrokerError(what, code, { code: "KAFKA_AUTH", hint: "grant this principal the topic or group in its ACLs" });

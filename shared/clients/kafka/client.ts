@@ -92,7 +92,11 @@ class ClusterClient implements Kafka {
   }
 
   async produce(to: TopicPartition, records: readonly OutgoingRecord[], options?: { readonly compression?: Compression }): Promise<number> {
-    const batch = encodeBatch(records, { compression: options?.compression ?? "none", defaultTimestampMs: Date.now(), producer: NO_PRODUCER });
+    const batch = encodeBatch(records, {
+      compression: options?.compression ?? "none",
+      defaultTimestampMs: Date.now(),
+      producer: NO_PRODUCER,
+    });
     try {
       return await this.#cluster.retry(`produce to ${to.topic}/${to.partition}`, { repeatable: false }, async () => {
         const leader = await this.#cluster.leaderOf(to.topic, to.partition);
@@ -100,7 +104,10 @@ class ClusterClient implements Kafka {
         return baseOffset!;
       });
     } catch (thrown) {
-      if (thrown instanceof ConnectionLostError || (thrown instanceof BrokerError && thrown.brokerCode === CODE.notEnoughReplicasAfterAppend)) {
+      if (
+        thrown instanceof ConnectionLostError ||
+        (thrown instanceof BrokerError && thrown.brokerCode === CODE.notEnoughReplicasAfterAppend)
+      ) {
         throw new TransientError(`produce to ${to.topic}/${to.partition} got no clear answer: ${thrown.message}`, {
           code: "KAFKA_PRODUCE_UNCLEAR",
           cause: thrown,
@@ -111,7 +118,9 @@ class ClusterClient implements Kafka {
   }
 
   committedOffsets(group: string, of: readonly TopicPartition[], options: { readonly requireStable: boolean }): Promise<CommittedOffset[]> {
-    return this.#cluster.retry(`offsets of group ${group}`, { repeatable: true }, () => fetchOffsets(this.#cluster, group, of, options.requireStable));
+    return this.#cluster.retry(`offsets of group ${group}`, { repeatable: true }, () =>
+      fetchOffsets(this.#cluster, group, of, options.requireStable),
+    );
   }
 
   commitOffsets(group: string, offsets: readonly CommittedOffset[]): Promise<void> {

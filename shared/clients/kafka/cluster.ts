@@ -62,7 +62,9 @@ export class Cluster {
         return await attempt();
       } catch (thrown) {
         const again =
-          thrown instanceof BrokerError ? thrown.retriable : thrown instanceof UnavailableError || (thrown instanceof ConnectionLostError && options.repeatable);
+          thrown instanceof BrokerError
+            ? thrown.retriable
+            : thrown instanceof UnavailableError || (thrown instanceof ConnectionLostError && options.repeatable);
         if (!again || this.#closed) throw thrown;
         if (performance.now() > deadline) throw this.#unavailable(what, toError(thrown));
         this.#topics.clear();
@@ -83,7 +85,13 @@ export class Cluster {
   }
 
   /** One request to one broker. Throws ConnectionLostError when the answer does not come, UnavailableError when there is no connection. */
-  async request<T>(address: string, api: Api, body: Buffer, read: (reader: WireReader) => T, timeoutMs = this.#requestTimeoutMs): Promise<T> {
+  async request<T>(
+    address: string,
+    api: Api,
+    body: Buffer,
+    read: (reader: WireReader) => T,
+    timeoutMs = this.#requestTimeoutMs,
+  ): Promise<T> {
     const connection = await this.#acquire(address);
     this.#busy.add(connection);
     let closed = (): void => undefined;
@@ -117,7 +125,10 @@ export class Cluster {
       if (!this.#busy.delete(connection)) throw thrown;
       discard(connection);
       if (thrown instanceof OperatingError) throw thrown;
-      throw new ConnectionLostError(`${api.name} to ${address}: ${toError(thrown).message}`, { code: "KAFKA_CONNECTION_LOST", cause: thrown });
+      throw new ConnectionLostError(`${api.name} to ${address}: ${toError(thrown).message}`, {
+        code: "KAFKA_CONNECTION_LOST",
+        cause: thrown,
+      });
     }
   }
 
@@ -222,7 +233,8 @@ export class Cluster {
         return { address, code };
       });
     });
-    if (found === undefined || found.code !== CODE.none) throw brokerError(`coordinator of ${kind} ${id}`, found?.code ?? CODE.coordinatorNotAvailable);
+    if (found === undefined || found.code !== CODE.none)
+      throw brokerError(`coordinator of ${kind} ${id}`, found?.code ?? CODE.coordinatorNotAvailable);
     this.#coordinators.set(key, found.address);
     return found.address;
   }

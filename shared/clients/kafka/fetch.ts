@@ -33,7 +33,9 @@ export async function fetchFrom(cluster: Cluster, requests: readonly FetchReques
   }
   const maxWaitMs = options.maxWaitMs ?? MAX_WAIT_MS;
   const answers = await Promise.all(
-    [...byLeader].map(([leader, wanted]) => cluster.request(leader, FETCH, encodeFetch(wanted, options), readAnswers, maxWaitMs + ANSWER_MS)),
+    [...byLeader].map(([leader, wanted]) =>
+      cluster.request(leader, FETCH, encodeFetch(wanted, options), readAnswers, maxWaitMs + ANSWER_MS),
+    ),
   );
   const found = new Map(answers.flat().map((answer) => [`${answer.topic}/${answer.partition}`, answer]));
   return requests.map((request) => {
@@ -46,7 +48,15 @@ export async function fetchFrom(cluster: Cluster, requests: readonly FetchReques
     const aborted = options.isolation === "read_committed" ? answer.aborted : [];
     const { records, nextOffset } = decodeBatches(answer.bytes, request.offset, aborted, where);
     const { highWatermarkOffset, lastStableOffset, logStartOffset } = answer;
-    return { topic: request.topic, partition: request.partition, highWatermarkOffset, lastStableOffset, logStartOffset, records, nextOffset };
+    return {
+      topic: request.topic,
+      partition: request.partition,
+      highWatermarkOffset,
+      lastStableOffset,
+      logStartOffset,
+      records,
+      nextOffset,
+    };
   });
 }
 

@@ -56,7 +56,9 @@ function readUntil(consumer: Consumer, ends: Map<number, number>, visit: (record
     const alive = (): void => {
       clearTimeout(watch);
       watch = setTimeout(() => {
-        reject(new TransientError(`the independent reader got nothing for ${STALLED_AFTER_MS / 1_000} s`, { code: "KAFKA_READER_STALLED" }));
+        reject(
+          new TransientError(`the independent reader got nothing for ${STALLED_AFTER_MS / 1_000} s`, { code: "KAFKA_READER_STALLED" }),
+        );
       }, STALLED_AFTER_MS);
     };
     const settle = (partition: number, nextOffset: number): void => {
@@ -73,7 +75,7 @@ function readUntil(consumer: Consumer, ends: Map<number, number>, visit: (record
     });
     // A partition may end in control records or aborted ones: the fetch that covers them carries no message, only this event.
     consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
-      settle(payload.partition, Math.max(Number(payload.lastOffset) + 1, Number(payload.highWatermark)));
+      settle(payload.partition, Number(payload.lastOffset) + 1);
     });
     consumer
       .run({
@@ -98,7 +100,6 @@ function readUntil(consumer: Consumer, ends: Map<number, number>, visit: (record
               headers,
             });
           }
-          settle(batch.partition, Number(batch.lastOffset()) + 1);
         },
       })
       .catch(reject);

@@ -158,11 +158,13 @@ export function decodeBatches(bytes: Buffer, fromOffset: number, aborted: readon
     if (end < at + HEADER_BYTES) throw corrupt(where, readInt64(bytes, at), "has an impossible length");
     const baseOffset = readInt64(bytes, at);
     if (bytes[at + 16] !== 2) throw corrupt(where, baseOffset, `has format ${bytes[at + 16]}, not 2`);
-    if (crc32c(bytes.subarray(at + ATTRIBUTES_AT, end)) !== bytes.readUInt32BE(at + CRC_AT)) throw corrupt(where, baseOffset, "fails its CRC");
+    if (crc32c(bytes.subarray(at + ATTRIBUTES_AT, end)) !== bytes.readUInt32BE(at + CRC_AT))
+      throw corrupt(where, baseOffset, "fails its CRC");
     const attributes = bytes.readInt16BE(at + ATTRIBUTES_AT);
     const lastOffset = baseOffset + bytes.readInt32BE(at + 23);
     const producerId = bytes.readBigInt64BE(at + 43);
-    while (nextAborted < pending.length && pending[nextAborted]!.firstOffset <= lastOffset) aborting.add(pending[nextAborted++]!.producerId);
+    while (nextAborted < pending.length && pending[nextAborted]!.firstOffset <= lastOffset)
+      aborting.add(pending[nextAborted++]!.producerId);
     if ((attributes & CONTROL) !== 0) {
       if (isAbortMarker(bytes.subarray(at + HEADER_BYTES, end))) aborting.delete(producerId);
     } else if ((attributes & TRANSACTIONAL) === 0 || !aborting.has(producerId)) {
@@ -185,7 +187,14 @@ function isAbortMarker(body: Buffer): boolean {
   return key !== null && key.length >= 4 && key.readInt16BE(2) === 0;
 }
 
-function decodeRecords(batch: Buffer, baseOffset: number, attributes: number, fromOffset: number, into: FetchedRecord[], where: string): void {
+function decodeRecords(
+  batch: Buffer,
+  baseOffset: number,
+  attributes: number,
+  fromOffset: number,
+  into: FetchedRecord[],
+  where: string,
+): void {
   const body = decompress(attributes & CODEC_MASK, batch.subarray(HEADER_BYTES));
   const baseTimestampMs = readInt64(batch, 27);
   const appendTimeMs = (attributes & LOG_APPEND_TIME) === 0 ? null : readInt64(batch, 35);

@@ -28,7 +28,11 @@ const NOT_APPENDED: ReadonlySet<number> = new Set([CODE.concurrentTransactions, 
 const CONCURRENT_PAUSE_MS = 2;
 const CONCURRENT_TRIES = 2_000;
 
-export async function openProducer(cluster: Cluster, transactionalId: string, transactionTimeoutMs: number): Promise<TransactionalProducer> {
+export async function openProducer(
+  cluster: Cluster,
+  transactionalId: string,
+  transactionTimeoutMs: number,
+): Promise<TransactionalProducer> {
   return cluster.retry(`transactional id ${transactionalId}`, { repeatable: true }, async () => {
     const coordinator = await cluster.coordinatorOf("transaction", transactionalId);
     const protocol = (await cluster.transactionVersion()) >= 2 ? "V2" : "V1";
@@ -133,7 +137,9 @@ class Producer implements TransactionalProducer {
     });
     const leaders = new Map<string, string>();
     for (const { where, to } of batches) {
-      const leader = await this.#cluster.retry(`leader of ${where}`, { repeatable: true }, () => this.#cluster.leaderOf(to.topic, to.partition));
+      const leader = await this.#cluster.retry(`leader of ${where}`, { repeatable: true }, () =>
+        this.#cluster.leaderOf(to.topic, to.partition),
+      );
       leaders.set(where, leader);
     }
     const offsets = new Map<string, number>();
@@ -180,7 +186,13 @@ class Producer implements TransactionalProducer {
   }
 
   /** Repeats while the coordinator says that nothing happened (it moves, loads or is busy), throws any other code. */
-  async #toCoordinator(kind: "group" | "transaction", id: string, api: Api, body: Buffer, readCode: (reader: WireReader) => number): Promise<void> {
+  async #toCoordinator(
+    kind: "group" | "transaction",
+    id: string,
+    api: Api,
+    body: Buffer,
+    readCode: (reader: WireReader) => number,
+  ): Promise<void> {
     const what = `${api.name} of ${this.#transactionalId}`;
     await this.#cluster.retry(what, { repeatable: false }, async () => {
       const coordinator = await this.#cluster.coordinatorOf(kind, id);
@@ -209,7 +221,8 @@ class Producer implements TransactionalProducer {
   }
 
   async commit(): Promise<void> {
-    if (this.#inFlight > 0 || this.#queue.length > 0) throw this.#die(new OperatingError("commit before every send was acknowledged", { code: "KAFKA_COMMIT_EARLY" }));
+    if (this.#inFlight > 0 || this.#queue.length > 0)
+      throw this.#die(new OperatingError("commit before every send was acknowledged", { code: "KAFKA_COMMIT_EARLY" }));
     if (this.#death === undefined && !this.#open) return;
     await this.#guard(async () => {
       const coordinator = await this.#coordinator("transaction", this.#transactionalId);
@@ -256,7 +269,8 @@ class Producer implements TransactionalProducer {
   }
 
   #die(thrown: unknown): Error {
-    const error = thrown instanceof BrokerError && isFencing(thrown.brokerCode) ? fenced(this.#transactionalId, thrown.brokerCode) : toError(thrown);
+    const error =
+      thrown instanceof BrokerError && isFencing(thrown.brokerCode) ? fenced(this.#transactionalId, thrown.brokerCode) : toError(thrown);
     this.#death ??= error;
     return error;
   }

@@ -52,7 +52,8 @@ export class Database implements Session {
     } catch (thrown) {
       const error = toError(thrown);
       if (error instanceof OperatingError) throw error;
-      if (error instanceof pg.DatabaseError) throw new OperatingError(`PostgreSQL refused: ${error.message}`, { code: "POSTGRES_REFUSED", cause: error });
+      if (error instanceof pg.DatabaseError)
+        throw new OperatingError(`PostgreSQL refused: ${error.message}`, { code: "POSTGRES_REFUSED", cause: error });
       throw new UnavailableError(`PostgreSQL at ${this.#address} did not answer: ${error.message}`, {
         code: "POSTGRES_UNAVAILABLE",
         hint: "see whether the server runs and the address is right (WEIR_POSTGRES)",

@@ -59,7 +59,9 @@ interface ReleaseParts {
 }
 
 async function activeParts(session: Session): Promise<ReleaseParts> {
-  const types = await session.query<EventTypeRow>("SELECT name, schema_version, schema FROM event_types WHERE is_active ORDER BY name, schema_version");
+  const types = await session.query<EventTypeRow>(
+    "SELECT name, schema_version, schema FROM event_types WHERE is_active ORDER BY name, schema_version",
+  );
   const sources = await session.query<{ name: string; is_historical: boolean }>(
     "SELECT name, is_historical FROM data_sources WHERE is_active ORDER BY name",
   );

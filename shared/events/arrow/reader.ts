@@ -127,7 +127,8 @@ function readDictionary(message: Message, dictionaries: Map<number, readonly str
   const idAt = reader.slot(header, 0);
   const id = idAt === 0 ? 0 : reader.i64(idAt);
   const deltaAt = reader.slot(header, 2);
-  if (!known.includes(id) || dictionaries.has(id) || (deltaAt !== 0 && reader.u8(deltaAt) !== 0)) throw corrupt("holds a dictionary twice or for no column");
+  if (!known.includes(id) || dictionaries.has(id) || (deltaAt !== 0 && reader.u8(deltaAt) !== 0))
+    throw corrupt("holds a dictionary twice or for no column");
   const batch = new Batch(reader, reader.slotRef(header, 1), body, 1);
   const { offsets, bytes, validity } = batch.column({ name: "dictionary", type: "utf8" }, undefined) as BytesColumn;
   if (validity !== null) throw corrupt("holds a dictionary with nulls");
@@ -202,7 +203,8 @@ class Batch {
     const offsets = offsetsBuffer.length === 0 ? new Int32Array(1) : new Int32Array(aligned(offsetsBuffer, 4).buffer, aligned.at, rows + 1);
     let wrong = offsets[0]!;
     for (let row = 0; row < rows; row++) wrong |= offsets[row + 1]! - offsets[row]!;
-    if (wrong < 0 || offsets[rows]! < offsets[0]! || offsets[rows]! > bytes.length) throw corrupt(`column ${name} has offsets outside its bytes`);
+    if (wrong < 0 || offsets[rows]! < offsets[0]! || offsets[rows]! > bytes.length)
+      throw corrupt(`column ${name} has offsets outside its bytes`);
     return { offsets, bytes, validity };
   }
 
@@ -268,8 +270,16 @@ function readDoubles(values: Float64Array, validity: Uint8Array | null): Float64
   return result;
 }
 
-function readCodes(type: ArrowType, data: Uint8Array, rows: number, validity: Uint8Array | null, values: readonly string[], name: string): ArrowColumn {
-  let codes = type === "dictionary8" ? new Int8Array(data.buffer, data.byteOffset, rows) : new Int16Array(aligned(data, 2).buffer, aligned.at, rows);
+function readCodes(
+  type: ArrowType,
+  data: Uint8Array,
+  rows: number,
+  validity: Uint8Array | null,
+  values: readonly string[],
+  name: string,
+): ArrowColumn {
+  let codes =
+    type === "dictionary8" ? new Int8Array(data.buffer, data.byteOffset, rows) : new Int16Array(aligned(data, 2).buffer, aligned.at, rows);
   const last = values.length - 1;
   let wrong = 0;
   if (validity === null) {

@@ -111,7 +111,14 @@ function writeField(builder: FlatBuilder, field: ArrowField, index: number): num
       ["i32", WIDTH[field.type] * 8],
       ["u8", 1],
     ]);
-    dictionary = ["ref", builder.table([["i64", index], ["ref", indexType], ["u8", 0]])];
+    dictionary = [
+      "ref",
+      builder.table([
+        ["i64", index],
+        ["ref", indexType],
+        ["u8", 0],
+      ]),
+    ];
   }
   return builder.table([
     ["ref", name],

@@ -7,7 +7,16 @@
 import { assert } from "../../kernel/assert.ts";
 import type { BytesColumn } from "../columns.ts";
 import { writeI64 } from "./flatbuffer.ts";
-import { HEADER, WIDTH, batchTemplate, isDictionary, schemaMessage, type ArrowColumn, type ArrowDictionary, type ArrowSchema } from "./schema.ts";
+import {
+  HEADER,
+  WIDTH,
+  batchTemplate,
+  isDictionary,
+  schemaMessage,
+  type ArrowColumn,
+  type ArrowDictionary,
+  type ArrowSchema,
+} from "./schema.ts";
 
 assert(new Uint8Array(new Uint32Array([1]).buffer)[0] === 1, "this machine is not little-endian, and Arrow streams are written as memory");
 
@@ -25,7 +34,12 @@ interface Layout {
 }
 
 /** `columns` in the order of the schema's fields; they may be longer than `rows`. */
-export function encodeColumns(schema: ArrowSchema, rows: number, columns: readonly ArrowColumn[], metadata: ArrowMetadata = []): Uint8Array {
+export function encodeColumns(
+  schema: ArrowSchema,
+  rows: number,
+  columns: readonly ArrowColumn[],
+  metadata: ArrowMetadata = [],
+): Uint8Array {
   assert(columns.length === schema.fields.length, "one column per field");
   const head = schemaMessage(schema, metadata);
   const layout = measure(schema, rows, columns);

@@ -66,13 +66,18 @@ describe("the fold", () => {
 
   test("gives for a redelivered, overlapping log what it gives for the clean log", () => {
     fc.assert(
-      fc.property(logArbitrary, optionsArbitrary, fc.array(fc.nat({ max: 12 }), { minLength: 1, maxLength: 8 }), (log, options, overlaps) => {
-        const clean = runFold(log, options);
-        const redelivered = runFold(withRedelivery(log, overlaps), options);
-        const rows = ({ output }: FoldRun): unknown => ({ ...output, counts: { ...output.counts, redelivered: 0 } });
-        expect(rows(redelivered)).toEqual(rows(clean));
-        expect(redelivered.progress.hash).toBe(clean.progress.hash);
-      }),
+      fc.property(
+        logArbitrary,
+        optionsArbitrary,
+        fc.array(fc.nat({ max: 12 }), { minLength: 1, maxLength: 8 }),
+        (log, options, overlaps) => {
+          const clean = runFold(log, options);
+          const redelivered = runFold(withRedelivery(log, overlaps), options);
+          const rows = ({ output }: FoldRun): unknown => ({ ...output, counts: { ...output.counts, redelivered: 0 } });
+          expect(rows(redelivered)).toEqual(rows(clean));
+          expect(redelivered.progress.hash).toBe(clean.progress.hash);
+        },
+      ),
       { numRuns: 80 },
     );
   });
@@ -97,7 +102,9 @@ describe("the fold", () => {
         for (const kind of ["tumbling_5m", "tumbling_1h", "session_30s"]) {
           const rows = output.windows.filter((row) => row.kind === kind);
           expect(rows.reduce((sum, row) => sum + row.events, 0)).toBe(progress.counts.clean);
-          expect(rows.every((row) => row.events > 0 && row.windowStartMs <= row.firstEventMs && row.lastEventMs < row.windowEndMs)).toBe(true);
+          expect(rows.every((row) => row.events > 0 && row.windowStartMs <= row.firstEventMs && row.lastEventMs < row.windowEndMs)).toBe(
+            true,
+          );
         }
       }),
       { numRuns: 60 },
