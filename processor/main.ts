@@ -29,11 +29,10 @@ function foldsOf(config: Config, partition: number): FoldFactory {
 async function assertPartitions(kafka: Kafka, { lane, partitions }: Config): Promise<void> {
   const topics = (["raw", "valid", "clean", "windows", "dlq", "late"] as const).map((role) => topicName(lane, role));
   const counts = await Promise.all(topics.map((topic) => kafka.partitionCount(topic)));
-  const wrong = topics.filter((_, i) => counts[i] !== partitions);
-  if (wrong.length > 0)
-    throw new ConfigError(
-      wrong.map((topic, i) => `partitions: is ${partitions}, but topic ${topic} has ${counts[topics.indexOf(wrong[i]!)]}`),
-    );
+  const problems = topics.flatMap((topic, i) =>
+    counts[i] === partitions ? [] : [`partitions: is ${partitions}, but topic ${topic} has ${counts[i]}`],
+  );
+  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 /** A partition that cannot go on takes the process down: the others hand over, the platform restarts it, and the reason is the last line of its log. */

@@ -38,7 +38,8 @@ export function openFolderStore(root: string, now: () => number): SnapshotStore 
       try {
         const file = await open(temporary, "wx");
         try {
-          await file.writev(parts.map((part) => Buffer.from(part.buffer, part.byteOffset, part.byteLength)));
+          // Not writev, which may write less than it was given.
+          for (const part of parts) await file.writeFile(part);
           await file.sync();
         } finally {
           await file.close();

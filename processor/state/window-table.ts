@@ -112,11 +112,11 @@ export class WindowTable {
    * Counts rows from..to of the tile in, whose times lie in this window. The same as rowOf and add, in one loop over local variables: this
    * and SessionWindows.addTile are where a fold spends its time. `rows` is scratch.
    */
-  addTile(tile: Tile, from: number, to: number, rows: Int32Array): number {
+  addTile(tile: Tile, from: number, to: number, rows: Int32Array): void {
     const { low, high, hash, timeMs, value, windowEvents } = tile;
     const { startMs, index, chunks } = this;
     index.touch(hash, from, to, rows);
-    const touched = chunks.touch(rows, from, to);
+    chunks.touch(rows, from, to);
     for (let i = from; i < to; i++) {
       const userLow = low[i]!;
       const userHigh = high[i]!;
@@ -143,24 +143,22 @@ export class WindowTable {
       if (measure < doubles[d + 5]!) doubles[d + 5] = measure;
       if (measure > doubles[d + 6]!) doubles[d + 6] = measure;
     }
-    return touched;
   }
 
   /** Adds rows from..to of a shorter window that lies within this one. `rows` and `hashes` are scratch. */
-  mergeRows(source: WindowTable, from: number, to: number, hashes: Int32Array, rows: Int32Array): number {
+  mergeRows(source: WindowTable, from: number, to: number, hashes: Int32Array, rows: Int32Array): void {
     for (let row = from; row < to; row++) {
       const words = source.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       hashes[row - from] = hashUser(words[at]!, words[at + 1]!);
     }
     this.index.touch(hashes, 0, to - from, rows);
-    const touched = this.chunks.touch(rows, 0, to - from);
+    this.chunks.touch(rows, 0, to - from);
     for (let row = from; row < to; row++) {
       const words = source.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       this.merge(this.rowOf(words[at]!, words[at + 1]!, hashes[row - from]!), source, row);
     }
-    return touched;
   }
 
   /** Adds a row of a shorter window that lies within this one. */

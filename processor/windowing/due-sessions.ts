@@ -10,6 +10,8 @@ import { SESSION_GAP_MS } from "./window-rules.ts";
 
 const INSERTION_SORT_LIMIT = 16;
 const AHEAD = 64;
+/** Span of ends that are sorted at once. */
+export const DUE_SPAN_MS = 1024;
 
 export class DueSessions {
   #rows = new Int32Array(64);
@@ -20,6 +22,8 @@ export class DueSessions {
   /** Of the user ids of a stretch of entries, see touchAhead. */
   readonly #hashes = new Int32Array(AHEAD);
   readonly #scratch = new Int32Array(AHEAD);
+  /** Of the counting sort: where the next entry of each end goes. */
+  readonly #nextPlace = new Int32Array(DUE_SPAN_MS + 1);
   #hashedFrom = 0;
   #hashedTo = 0;
   #at = 0;
@@ -68,27 +72,28 @@ export class DueSessions {
     this.#at++;
   }
 
-  /** Replaces the content, which must be used up. Ends are at or after `fromMs` and less than 2^20 ms later. */
+  /** Replaces the content, which must be used up. Ends are whole milliseconds at or after `fromMs`, less than DUE_SPAN_MS later. */
   fill(table: SessionTable, rows: Int32Array, count: number, fromMs: number): void {
     this.#at = 0;
     this.#hashedTo = 0;
     this.#length = count;
     if (count > this.#rows.length) this.#resize(count);
-    const keys = new Float64Array(count);
+    const next = this.#nextPlace.fill(0);
+    for (let i = 0; i < count; i++) {
+      const offsetMs = endOf(table, rows[i]!) - fromMs;
+      next[offsetMs + 1] = next[offsetMs + 1]! + 1;
+    }
+    for (let offsetMs = 1; offsetMs < DUE_SPAN_MS; offsetMs++) next[offsetMs] = next[offsetMs]! + next[offsetMs - 1]!;
     for (let i = 0; i < count; i++) {
       const row = rows[i]!;
       const endMs = endOf(table, row);
-      keys[i] = (endMs - fromMs) * 4294967296 + row;
-    }
-    keys.sort();
-    for (let i = 0; i < count; i++) {
-      const offsetMs = Math.floor(keys[i]! / 4294967296);
-      const row = keys[i]! - offsetMs * 4294967296;
       const words = table.chunks.words[row >>> CHUNK_BITS]!;
-      this.#rows[i] = row;
-      this.#endMs[i] = fromMs + offsetMs;
-      this.#low[i] = words[(row & CHUNK_MASK) * 16]!;
-      this.#high[i] = words[(row & CHUNK_MASK) * 16 + 1]!;
+      const place = next[endMs - fromMs]!;
+      next[endMs - fromMs] = place + 1;
+      this.#rows[place] = row;
+      this.#endMs[place] = endMs;
+      this.#low[place] = words[(row & CHUNK_MASK) * 16]!;
+      this.#high[place] = words[(row & CHUNK_MASK) * 16 + 1]!;
     }
     for (let from = 0, to = 1; to <= count; to++) {
       if (to < count && this.#endMs[to] === this.#endMs[from]) continue;

@@ -8,10 +8,10 @@ import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
 import { SessionTable } from "../state/session-table.ts";
 import { TILE_ROWS, type Tile } from "../state/tile.ts";
 import { TimerBuckets } from "../time/timer-buckets.ts";
-import { DueSessions } from "./due-sessions.ts";
+import { DUE_SPAN_MS, DueSessions } from "./due-sessions.ts";
 import { SESSION_GAP_MS } from "./window-rules.ts";
 
-const BUCKET_MS = 1024;
+const BUCKET_MS = DUE_SPAN_MS;
 
 export class SessionWindows {
   readonly table: SessionTable;
@@ -25,8 +25,6 @@ export class SessionWindows {
   readonly #scratch = new Int32Array(TILE_ROWS);
   /** Largest event time in any session so far. */
   #newestMs = -Infinity;
-  /** Keeps the reads ahead from being optimised away. */
-  #sink = 0;
 
   constructor(maxRows: number) {
     this.table = new SessionTable(maxRows);
@@ -61,7 +59,7 @@ export class SessionWindows {
     const { chunks, index } = this.table;
     const rows = this.#scratch;
     index.touch(hash, 0, count, rows);
-    this.#sink ^= chunks.touch(rows, 0, count);
+    chunks.touch(rows, 0, count);
     let newestMs = this.#newestMs;
     for (let i = 0; i < count; i++) {
       const time = timeMs[i]!;
@@ -200,7 +198,7 @@ export class SessionWindows {
     this.#openBucket = bucket;
     let count = 0;
     for (let i = 0; i < list.length; i++) {
-      if (i % TILE_ROWS === 0) this.#sink ^= this.table.chunks.touch(list.rows, i, Math.min(i + TILE_ROWS, list.length));
+      if (i % TILE_ROWS === 0) this.table.chunks.touch(list.rows, i, Math.min(i + TILE_ROWS, list.length));
       const row = list.rows[i]!;
       const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;

@@ -95,7 +95,3 @@ export type ReasonCode = keyof typeof REASONS;
 
 /** In the order of the table: the validator's internal code of a reason is its place here. */
 export const REASON_CODES = Object.keys(REASONS) as readonly ReasonCode[];
-
-export function isReasonCode(text: string): text is ReasonCode {
-  return Object.hasOwn(REASONS, text);
-}

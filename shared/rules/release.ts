@@ -20,8 +20,6 @@ export const ENVELOPE_FIELDS = [
   "properties",
 ] as const;
 
-export type EnvelopeField = (typeof ENVELOPE_FIELDS)[number];
-
 export const FIELD_TYPES = ["string", "integer", "number", "boolean", "object", "array", "any"] as const;
 
 const name = z.string().regex(/^[a-z][a-z0-9_.-]{0,63}$/, "lower-case letters, digits, _ . -, at most 64 characters");

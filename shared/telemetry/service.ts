@@ -1,11 +1,11 @@
 /**
  * The life of a process that the starter (or ECS) runs. Protocol with the starter: the first line on stdout is JSON `{"ready":true,...facts}`,
  * logs are JSON lines on stderr, SIGTERM or the end of stdin means drain and leave, exit 0 after a drain, 1 after a bug, 2 for a bad
- * configuration, 4 when a dependency never came.
+ * configuration, 4 when a dependency never came, 5 when a newer owner took over.
  */
 import { type Config, loadConfig, processFlags } from "../config/config.ts";
 import { armFailpoint } from "../kernel/failpoint.ts";
-import { ConfigError, describeError, toError, UnavailableError } from "../kernel/errors.ts";
+import { ConfigError, describeError, FencedError, toError, UnavailableError } from "../kernel/errors.ts";
 import { createLogger, type Logger } from "./logger.ts";
 
 export interface ServiceContext {
@@ -40,6 +40,6 @@ export async function runService(name: string, main: (context: ServiceContext) =
   } catch (thrown) {
     const error = toError(thrown);
     log.error("service ended by an error", { error: describeError(error), code: (error as { code?: string }).code, stack: error.stack });
-    process.exit(error instanceof ConfigError ? 2 : error instanceof UnavailableError ? 4 : 1);
+    process.exit(error instanceof ConfigError ? 2 : error instanceof UnavailableError ? 4 : error instanceof FencedError ? 5 : 1);
   }
 }

@@ -74,7 +74,7 @@ export class ObjectFold {
 
   /** Closes what the last whole second left. */
   finish(): void {
-    for (const userId of [...this.#sessions.keys()]) this.#closeSessions(userId);
+    for (const userId of this.#sessions.keys()) this.#closeSessions(userId);
   }
 
   #session(userId: number, timeMs: number, value: number | undefined): void {

@@ -101,6 +101,8 @@ export class SimulatedBroker {
   #owners = 0;
   /** Every offset that a transaction committed, in order. */
   readonly commits: CommittedOffset[] = [];
+  /** Transactions whose commit is decided, whether or not their markers are written. */
+  decided = 0;
 
   constructor(world: World, options: BrokerOptions) {
     this.#world = world;
@@ -296,6 +298,7 @@ export class SimulatedBroker {
     producer.open = null;
     producer.completing = transaction;
     transaction.state = state;
+    if (state === "committed") this.decided += 1;
     let left = transaction.unmarked.size + 1;
     const marked = (): void => {
       left -= 1;

@@ -91,7 +91,7 @@ function spoiltSnapshots(folds: FoldFactory): FoldFactory {
   return mapFolds(folds, { snapshot: spoil, progress: (progress) => ({ ...progress, hash: "0".repeat(16) }) });
 }
 
-function spoil(state: Uint8Array): Uint8Array {
+export function spoil(state: Uint8Array): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ ...(JSON.parse(new TextDecoder().decode(state)) as object), spoil: 1 }));
 }
 
@@ -101,7 +101,10 @@ interface FoldChanges {
   readonly taken?: (fold: PartitionFold, offset: number) => void;
 }
 
-function mapFolds(folds: FoldFactory, { snapshot = (state) => state, progress = (value) => value, taken }: FoldChanges): FoldFactory {
+export function mapFolds(
+  folds: FoldFactory,
+  { snapshot = (state) => state, progress = (value) => value, taken }: FoldChanges,
+): FoldFactory {
   const wrap = (fold: PartitionFold): PartitionFold => {
     let next = 0;
     return {

@@ -5,7 +5,7 @@
  */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Clock } from "#processor/runtime/ports.ts";
-import { OperatingError, TransientError } from "#shared/kernel/errors.ts";
+import { type OperatingError, TransientError } from "#shared/kernel/errors.ts";
 
 /** Mulberry32. */
 export class Random {

@@ -8,7 +8,6 @@ export const OPEN_OBJECT = 0x7b;
 export const CLOSE_OBJECT = 0x7d;
 export const OPEN_ARRAY = 0x5b;
 export const CLOSE_ARRAY = 0x5d;
-export const MINUS = 0x2d;
 
 /** Inside a string: 0 goes on, 1 ends or needs a closer look. */
 export const STOPS_TEXT = new Uint8Array(256).map((_, byte) =>

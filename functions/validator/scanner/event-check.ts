@@ -48,6 +48,8 @@ export class EventCheck {
   #textStart = 0;
   #textEnd = 0;
 
+  readonly #number = new Float64Array(1);
+
   hasEventId = false;
   readonly eventId: Uint8Array;
   readonly eventIdWords: Int32Array;
@@ -205,8 +207,10 @@ export class EventCheck {
     const kind = this.#kindOf(SCHEMA_VERSION);
     // An event without the field is of the first version: producers from before there were versions.
     let wanted = 1;
-    if (kind === INTEGER) wanted = this.#numberOf(SCHEMA_VERSION);
-    else if (kind !== 0) return this.#fail("schema.version", SCHEMA_VERSION);
+    if (kind === INTEGER) {
+      this.#readNumber(SCHEMA_VERSION);
+      wanted = this.#number[0]!;
+    } else if (kind !== 0) return this.#fail("schema.version", SCHEMA_VERSION);
     for (const version of versions) {
       if (version.schemaVersion === wanted) {
         this.#type = version;
@@ -256,20 +260,25 @@ export class EventCheck {
     if (this.#kindOf(session) === STRING && this.#endOf(session) - this.#startOf(session) - 2 > this.#limits.sessionIdBytes) {
       return this.#fail("size.field", session);
     }
-    if (type.measure >= 0 && (this.#kindOf(type.measure) & NUMERIC) !== 0) this.value[0] = this.#numberOf(type.measure);
+    if (type.measure >= 0 && (this.#kindOf(type.measure) & NUMERIC) !== 0) {
+      this.#readNumber(type.measure);
+      this.value[0] = this.#number[0]!;
+    }
     for (const check of type.checks) if (!this.#checkValue(check)) return false;
     return true;
   }
 
-  #numberOf(field: number): number {
-    return parseNumber(this.#bytes, this.#startOf(field), this.#endOf(field));
+  /** Into #number: a double that a call returns would be an object. */
+  #readNumber(field: number): void {
+    this.#number[0] = parseNumber(this.#bytes, this.#startOf(field), this.#endOf(field));
   }
 
   #checkValue(check: ValueCheck): boolean {
     const kind = this.#kindOf(check.field);
     let reason: ReasonCode | null = null;
     if ((kind & NUMERIC) !== 0) {
-      const value = this.#numberOf(check.field);
+      this.#readNumber(check.field);
+      const value = this.#number[0]!;
       if (value < check.min || value > check.max) reason = "schema.range";
       else if (check.enumNumbers !== null && !check.enumNumbers.includes(value)) reason = "schema.enum";
     } else if (kind === STRING) {

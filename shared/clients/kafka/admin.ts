@@ -1,37 +1,18 @@
 /** Topics, by kafkajs' admin client: rare calls, where its maturity counts and its speed does not. */
-import kafkajs, { type Admin, type Kafka as KafkaJs } from "kafkajs";
-import { CODEC_IDS, compress, decompress } from "./compression.ts";
+import type { Admin } from "kafkajs";
 import type { TopicSpec } from "../../events/topic-specs.ts";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
+import { brokersOf, type ClusterAddress, kafkaJs } from "./kafkajs-client.ts";
 
-// kafkajs brings gzip only.
-for (const codec of ["snappy", "lz4", "zstd"] as const) {
-  const codecs: Record<number, unknown> = kafkajs.CompressionCodecs;
-  codecs[CODEC_IDS[codec]] = () => ({
-    compress: (encoder: { buffer: Buffer }) => Promise.resolve(compress(codec, encoder.buffer)),
-    decompress: (bytes: Buffer) => Promise.resolve(decompress(CODEC_IDS[codec], bytes)),
-  });
-}
-
-/** kafkajs prints to the console unless told otherwise; what matters is thrown. */
-export function kafkaJs(brokers: readonly string[], clientId: string): KafkaJs {
-  return new kafkajs.Kafka({
-    clientId,
-    brokers: [...brokers],
-    logLevel: kafkajs.logLevel.NOTHING,
-    retry: { retries: 8, initialRetryTime: 100 },
-  });
-}
-
-async function withAdmin<T>(brokers: readonly string[], work: (admin: Admin) => Promise<T>): Promise<T> {
-  const admin = kafkaJs(brokers, "weir-admin").admin();
+async function withAdmin<T>(address: ClusterAddress, work: (admin: Admin) => Promise<T>): Promise<T> {
+  const admin = kafkaJs(address, "weir-admin").admin();
   try {
     await admin.connect();
     return await work(admin);
   } catch (thrown) {
     if (thrown instanceof OperatingError) throw thrown;
     const error = toError(thrown);
-    throw new UnavailableError(`Kafka at ${brokers.join(",")} did not carry out an admin request: ${error.message}`, {
+    throw new UnavailableError(`Kafka at ${brokersOf(address).join(",")} did not carry out an admin request: ${error.message}`, {
       code: "KAFKA_UNAVAILABLE",
       hint: "see whether the brokers run and the address is right (WEIR_KAFKA)",
       cause: error,
@@ -42,8 +23,8 @@ async function withAdmin<T>(brokers: readonly string[], work: (admin: Admin) => 
 }
 
 /** Idempotent. A topic that exists with another number of partitions is refused: keyed state must never split silently. */
-export async function createTopics(brokers: readonly string[], specs: readonly TopicSpec[]): Promise<void> {
-  await withAdmin(brokers, async (admin) => {
+export async function createTopics(address: ClusterAddress, specs: readonly TopicSpec[]): Promise<void> {
+  await withAdmin(address, async (admin) => {
     const existing = new Set(await admin.listTopics());
     const known = specs.filter(({ topic }) => existing.has(topic));
     if (known.length > 0) {
@@ -71,13 +52,13 @@ export async function createTopics(brokers: readonly string[], specs: readonly T
   });
 }
 
-export async function listTopics(brokers: readonly string[]): Promise<string[]> {
-  return withAdmin(brokers, (admin) => admin.listTopics());
+export async function listTopics(address: ClusterAddress): Promise<string[]> {
+  return withAdmin(address, (admin) => admin.listTopics());
 }
 
 /** Topics that do not exist are passed over. */
-export async function deleteTopics(brokers: readonly string[], topics: readonly string[]): Promise<void> {
-  await withAdmin(brokers, async (admin) => {
+export async function deleteTopics(address: ClusterAddress, topics: readonly string[]): Promise<void> {
+  await withAdmin(address, async (admin) => {
     const existing = new Set(await admin.listTopics());
     const present = topics.filter((topic) => existing.has(topic));
     if (present.length > 0) await admin.deleteTopics({ topics: present });

@@ -5,8 +5,8 @@
  * I1 One request at a time: a broker answers the requests of a connection in order, so a long poll would hold up everything behind it.
  * I2 A connection that failed in any way is never used again; whether its last request was carried out is unknown.
  */
-import { isIP, connect as connectTcp, type Socket, type TcpSocketConnectOpts } from "node:net";
-import { connect as connectTls, type ConnectionOptions as TlsOptions } from "node:tls";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { assert } from "../../kernel/assert.ts";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
 import { ConnectionLostError } from "./broker-error.ts";
@@ -99,11 +99,11 @@ export class BrokerConnection {
     const separator = address.lastIndexOf(":");
     const host = address.slice(0, separator).replace(/^\[(.*)\]$/, "$1");
     const onread = { buffer: () => this.#receiveInto(), callback: (size: number) => this.#received(size) };
-    const where: TcpSocketConnectOpts & TlsOptions = { host, port: Number(address.slice(separator + 1)), noDelay: true, onread };
-    if (tls !== false && isIP(host) === 0) where.servername = host;
-    if (typeof tls === "object" && tls.ca !== undefined) where.ca = tls.ca;
-    const socket = tls === false ? connectTcp(where) : connectTls(where);
+    const where = { host, port: Number(address.slice(separator + 1)), onread };
+    const secured = { ...where, ...(isIP(host) === 0 ? { servername: host } : {}), ...(typeof tls === "object" ? tls : {}) };
+    const socket = tls === false ? connectTcp(where) : connectTls(secured);
     this.#socket = socket;
+    socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => socket.destroy(new Error(`not connected within ${CONNECT_TIMEOUT_MS} ms`)), CONNECT_TIMEOUT_MS);

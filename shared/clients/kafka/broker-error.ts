@@ -1,7 +1,9 @@
 /** Error codes of the protocol (kafka.apache.org/protocol#protocol_error_codes) and what each obliges us to do. */
+import { protocolErrorsCodesById } from "@platformatic/kafka";
 import { OperatingError, TransientError } from "../../kernel/errors.ts";
 
 export const CODE = {
+  unknownServerError: -1,
   none: 0,
   offsetOutOfRange: 1,
   unknownTopicOrPartition: 3,
@@ -12,15 +14,20 @@ export const CODE = {
   coordinatorLoadInProgress: 14,
   coordinatorNotAvailable: 15,
   notCoordinator: 16,
+  recordListTooLarge: 18,
   notEnoughReplicas: 19,
   notEnoughReplicasAfterAppend: 20,
   topicAuthorizationFailed: 29,
   groupAuthorizationFailed: 30,
+  clusterAuthorizationFailed: 31,
+  offsetMetadataTooLarge: 12,
   invalidProducerEpoch: 47,
   invalidTxnState: 48,
   invalidProducerIdMapping: 49,
+  invalidTransactionTimeout: 50,
   concurrentTransactions: 51,
   transactionCoordinatorFenced: 52,
+  transactionalIdAuthorizationFailed: 53,
   kafkaStorageError: 56,
   fencedLeaderEpoch: 74,
   unknownLeaderEpoch: 75,
@@ -29,12 +36,8 @@ export const CODE = {
   producerFenced: 90,
 } as const;
 
-const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(CODE).map(([name, code]) => [code, name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()]),
-);
-
 export function nameOfCode(code: number): string {
-  return NAMES.get(code) ?? `error ${code}`;
+  return protocolErrorsCodesById[code] ?? `error ${code}`;
 }
 
 /** The broker says that nothing happened and that a later try, perhaps elsewhere, may work. */
@@ -92,13 +95,29 @@ export function brokerError(what: string, code: number): BrokerError {
         hint: "create the topics: npm start does it locally, cdk deploy in the cloud",
       });
     case CODE.messageTooLarge:
+    case CODE.recordListTooLarge:
       return new BrokerError(what, code, {
         code: "KAFKA_RECORD_TOO_LARGE",
         hint: "raise the topic's max.message.bytes or send less per record",
       });
     case CODE.topicAuthorizationFailed:
     case CODE.groupAuthorizationFailed:
-      return new BrokerError(what, code, { code: "KAFKA_AUTH", hint: "grant this principal the topic or group in its ACLs" });
+    case CODE.clusterAuthorizationFailed:
+    case CODE.transactionalIdAuthorizationFailed:
+      return new BrokerError(what, code, {
+        code: "KAFKA_AUTH",
+        hint: "grant this principal the topic, group or transactional id in its ACLs",
+      });
+    case CODE.offsetMetadataTooLarge:
+      return new BrokerError(what, code, {
+        code: "KAFKA_METADATA_TOO_LARGE",
+        hint: "raise the brokers' offset.metadata.max.bytes (default 4096)",
+      });
+    case CODE.invalidTransactionTimeout:
+      return new BrokerError(what, code, {
+        code: "KAFKA_TRANSACTION_TIMEOUT",
+        hint: "raise the brokers' transaction.max.timeout.ms or ask for a shorter transaction",
+      });
     default:
       return new BrokerError(what, code);
   }

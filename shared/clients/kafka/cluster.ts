@@ -1,24 +1,16 @@
 /**
  * Connections to the brokers, and who leads what.
  *
- * Owns: a pool of connections per broker. One request at a time uses a connection: a broker answers the requests of one connection in order, so
- * a long poll would hold up everything behind it. A connection that failed in any way is thrown away.
+ * Owns: a pool of connections per broker, as many as requests run at a time; what is known of leaders and coordinators, until an error says
+ * that it may be wrong.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { Connection, type ConnectionOptions, type Reader, Writer } from "@platformatic/kafka";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
+import { type Api, BrokerConnection } from "./broker-connection.ts";
 import { BrokerError, CODE, ConnectionLostError, brokerError } from "./broker-error.ts";
+import { readMetadata, readTransactionVersion, type TopicLeaders } from "./metadata.ts";
 import type { KafkaOptions } from "./types.ts";
-import { WireReader, WireWriter } from "./wire.ts";
-
-/** A request of fixed version; all versions used here are flexible (KIP-482). */
-export interface Api {
-  readonly name: string;
-  readonly key: number;
-  readonly version: number;
-  /** ApiVersions answers without tagged fields in the header, so that any client can read it. */
-  readonly plainResponseHeader?: boolean;
-}
+import { type Body, type WireReader, WireWriter } from "./wire.ts";
 
 const METADATA: Api = { name: "Metadata", key: 3, version: 9 };
 const FIND_COORDINATOR: Api = { name: "FindCoordinator", key: 10, version: 4 };
@@ -26,22 +18,18 @@ const API_VERSIONS: Api = { name: "ApiVersions", key: 18, version: 3, plainRespo
 
 const RETRY_FROM_MS = 10;
 const RETRY_UP_TO_MS = 500;
-const CONNECT_TIMEOUT_MS = 5_000;
-
-interface TopicLeaders {
-  /** host:port by partition; undefined while there is no leader. */
-  readonly leaders: readonly (string | undefined)[];
-}
+/** A topic just created is not known to every broker at once. */
+const UNKNOWN_TOPIC_MS = 1_500;
 
 export class Cluster {
   readonly #options: KafkaOptions;
   readonly #requestTimeoutMs: number;
   readonly #unavailableAfterMs: number;
-  readonly #idle = new Map<string, Connection[]>();
-  readonly #busy = new Set<Connection>();
+  readonly #idle = new Map<string, BrokerConnection[]>();
+  /** Idle and busy ones. */
+  readonly #open = new Set<BrokerConnection>();
   readonly #topics = new Map<string, TopicLeaders>();
   readonly #coordinators = new Map<string, string>();
-  #transactionVersion: number | undefined;
   #closed = false;
 
   constructor(options: KafkaOptions) {
@@ -55,24 +43,27 @@ export class Cluster {
    * connections; with jittered back-off, until the cluster counts as unavailable. Leaders and coordinators are forgotten in between.
    */
   async retry<T>(what: string, options: { readonly repeatable: boolean }, attempt: () => Promise<T>): Promise<T> {
-    const deadline = performance.now() + this.#unavailableAfterMs;
+    const began = performance.now();
     let pauseMs = RETRY_FROM_MS;
     for (;;) {
       try {
         return await attempt();
       } catch (thrown) {
-        const again =
-          thrown instanceof BrokerError
-            ? thrown.retriable
-            : thrown instanceof UnavailableError || (thrown instanceof ConnectionLostError && options.repeatable);
-        if (!again || this.#closed) throw thrown;
-        if (performance.now() > deadline) throw this.#unavailable(what, toError(thrown));
-        this.#topics.clear();
-        this.#coordinators.clear();
+        if (this.#closed) throw closedError();
+        const isUnknownTopic = thrown instanceof BrokerError && thrown.brokerCode === CODE.unknownTopicOrPartition;
+        if (isUnknownTopic ? performance.now() - began > UNKNOWN_TOPIC_MS : !isPassing(thrown, options.repeatable)) throw thrown;
+        if (performance.now() - began > this.#unavailableAfterMs) throw this.#unavailable(what, toError(thrown));
+        this.forget();
         await sleep(pauseMs * (0.5 + Math.random()));
         pauseMs = Math.min(pauseMs * 2, RETRY_UP_TO_MS);
       }
     }
+  }
+
+  /** Leaders and coordinators: for whoever got an answer that they may have moved, and does not go through {@link retry}. */
+  forget(): void {
+    this.#topics.clear();
+    this.#coordinators.clear();
   }
 
   #unavailable(what: string, cause: Error): UnavailableError {
@@ -85,84 +76,37 @@ export class Cluster {
   }
 
   /** One request to one broker. Throws ConnectionLostError when the answer does not come, UnavailableError when there is no connection. */
-  async request<T>(
-    address: string,
-    api: Api,
-    body: Buffer,
-    read: (reader: WireReader) => T,
-    timeoutMs = this.#requestTimeoutMs,
-  ): Promise<T> {
+  async request<T>(address: string, api: Api, body: Body, read: (reader: WireReader) => T, timeoutMs = this.#requestTimeoutMs): Promise<T> {
     const connection = await this.#acquire(address);
-    this.#busy.add(connection);
-    let closed = (): void => undefined;
+    this.#open.add(connection);
     try {
-      const answer = await new Promise<Buffer>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-        closed = () => {
-          clearTimeout(timer);
-          reject(new Error("the connection was closed"));
-        };
-        connection.once("close", closed);
-        connection.send<Buffer>(
-          api.key,
-          api.version,
-          () => Writer.create().append(body),
-          wholeBody,
-          true,
-          api.plainResponseHeader !== true,
-          (error, bytes) => {
-            clearTimeout(timer);
-            if (error !== null && error !== undefined) reject(error);
-            else resolve(bytes ?? EMPTY);
-          },
-        );
-      });
-      connection.off("close", closed);
-      this.#busy.delete(connection);
-      this.#release(address, connection);
-      return read(new WireReader(answer));
+      return await connection.request(api, body, read, timeoutMs);
     } catch (thrown) {
-      if (!this.#busy.delete(connection)) throw thrown;
-      discard(connection);
-      if (thrown instanceof OperatingError) throw thrown;
-      throw new ConnectionLostError(`${api.name} to ${address}: ${toError(thrown).message}`, {
-        code: "KAFKA_CONNECTION_LOST",
-        cause: thrown,
-      });
+      if (thrown instanceof ConnectionLostError) {
+        throw new ConnectionLostError(`Kafka at ${address} gave no answer: ${thrown.message}`, { code: thrown.code, cause: thrown.cause });
+      }
+      throw thrown;
+    } finally {
+      this.#release(address, connection);
     }
   }
 
-  async #acquire(address: string): Promise<Connection> {
-    if (this.#closed) throw new OperatingError("the Kafka client is closed", { code: "KAFKA_CLOSED" });
+  async #acquire(address: string): Promise<BrokerConnection> {
+    if (this.#closed) throw closedError();
     const idle = this.#idle.get(address);
     for (let connection = idle?.pop(); connection !== undefined; connection = idle?.pop()) {
-      if (connection.isConnected()) return connection;
-      discard(connection);
+      if (connection.isUsable) return connection;
+      this.#discard(connection);
     }
-    const separator = address.lastIndexOf(":");
-    const connection = new Connection(this.#options.clientId, connectionOptions(this.#options, this.#requestTimeoutMs));
-    // Without a listener a late socket error would end the process; whoever waits for an answer is told by `close`.
-    connection.on("error", () => undefined);
-    try {
-      await connection.connect(address.slice(0, separator), Number(address.slice(separator + 1)));
-    } catch (thrown) {
-      discard(connection);
-      const error = toError(thrown);
-      if (error.constructor.name === "AuthenticationError") {
-        throw new OperatingError(`Kafka at ${address} refused the credentials: ${error.message}`, { code: "KAFKA_AUTH", cause: error });
-      }
-      throw new UnavailableError(`no connection to Kafka at ${address}: ${error.message}`, {
-        code: "KAFKA_UNAVAILABLE",
-        hint: "see whether the broker runs and the address is right (WEIR_KAFKA)",
-        cause: error,
-      });
-    }
-    return connection;
+    const connection = await BrokerConnection.open(address, this.#options);
+    if (!this.#closed) return connection;
+    connection.close();
+    throw closedError();
   }
 
-  #release(address: string, connection: Connection): void {
-    if (this.#closed) {
-      discard(connection);
+  #release(address: string, connection: BrokerConnection): void {
+    if (this.#closed || !connection.isUsable) {
+      this.#discard(connection);
       return;
     }
     const idle = this.#idle.get(address);
@@ -170,8 +114,13 @@ export class Cluster {
     else idle.push(connection);
   }
 
+  #discard(connection: BrokerConnection): void {
+    this.#open.delete(connection);
+    connection.close();
+  }
+
   /** The first of the configured brokers that answers. */
-  async #anyBroker<T>(api: Api, body: Buffer, read: (reader: WireReader) => T): Promise<T> {
+  async #anyBroker<T>(api: Api, body: Body, read: (reader: WireReader) => T): Promise<T> {
     let failure: unknown;
     for (const address of this.#options.brokers) {
       try {
@@ -241,95 +190,22 @@ export class Cluster {
 
   /** Level of the cluster's feature `transaction.version`; 2 = transactions V2 (KIP-890 part 2). */
   async transactionVersion(): Promise<number> {
-    if (this.#transactionVersion !== undefined) return this.#transactionVersion;
     const body = new WireWriter().string("weir").string("1").tags();
-    const level = await this.#anyBroker(API_VERSIONS, body.finish(), readTransactionVersion);
-    this.#transactionVersion = level;
-    return level;
+    return this.#anyBroker(API_VERSIONS, body.finish(), readTransactionVersion);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const connection of [...this.#busy, ...[...this.#idle.values()].flat()]) discard(connection);
+    for (const connection of this.#open) this.#discard(connection);
     this.#idle.clear();
   }
 }
 
-const EMPTY = Buffer.alloc(0);
-
-function wholeBody(_correlationId: number, _key: number, _version: number, reader: Reader): Buffer {
-  return reader.buffer.slice(reader.position, reader.length);
+function closedError(): OperatingError {
+  return new OperatingError("the Kafka client is closed", { code: "KAFKA_CLOSED" });
 }
 
-function discard(connection: Connection): void {
-  connection.close(() => undefined);
-}
-
-function connectionOptions(options: KafkaOptions, requestTimeoutMs: number): ConnectionOptions {
-  const { tls, sasl } = options;
-  return {
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    // Ours is the shorter one: a request that timed out leaves a connection that must not be used again.
-    requestTimeout: requestTimeoutMs * 2,
-    ...(tls === undefined || tls === false ? {} : { tls: tls === true ? {} : tls }),
-    ...(sasl === undefined
-      ? {}
-      : { sasl: sasl.mechanism === "OAUTHBEARER" ? { mechanism: sasl.mechanism, token: sasl.token } : { ...sasl } }),
-  };
-}
-
-function readMetadata(reader: WireReader): Map<string, TopicLeaders & { readonly code: number }> {
-  reader.int32();
-  const brokers = new Map<number, string>();
-  reader.array(() => {
-    const node = reader.int32();
-    brokers.set(node, `${reader.string()}:${reader.int32()}`);
-    reader.nullableString();
-    reader.tags();
-  });
-  reader.nullableString();
-  reader.int32();
-  const topics = new Map<string, TopicLeaders & { readonly code: number }>();
-  reader.array(() => {
-    const code = reader.int16();
-    const name = reader.string();
-    reader.boolean();
-    const leaders: (string | undefined)[] = [];
-    reader.array(() => {
-      const partitionCode = reader.int16();
-      const partition = reader.int32();
-      const leader = brokers.get(reader.int32());
-      reader.int32();
-      for (let list = 0; list < 3; list++) reader.array(() => reader.int32());
-      reader.tags();
-      leaders[partition] = partitionCode === CODE.none ? leader : undefined;
-    });
-    reader.int32();
-    reader.tags();
-    topics.set(name, { code, leaders });
-  });
-  return topics;
-}
-
-function readTransactionVersion(reader: WireReader): number {
-  reader.int16();
-  reader.array(() => {
-    reader.int16();
-    reader.int16();
-    reader.int16();
-    reader.tags();
-  });
-  reader.int32();
-  let level = 0;
-  reader.tags((tag, field) => {
-    if (tag !== 2) return;
-    field.array(() => {
-      const name = field.string();
-      const max = field.int16();
-      field.int16();
-      field.tags();
-      if (name === "transaction.version") level = max;
-    });
-  });
-  return level;
+function isPassing(thrown: unknown, repeatable: boolean): boolean {
+  if (thrown instanceof BrokerError) return thrown.retriable || (repeatable && thrown.brokerCode === CODE.requestTimedOut);
+  return thrown instanceof UnavailableError || (thrown instanceof ConnectionLostError && repeatable);
 }

@@ -1,9 +1,10 @@
 /** Fetch v12: the last version that names topics by name. Sessionless (KIP-227): each request says all it wants. */
 import { brokerError, CODE } from "./broker-error.ts";
-import type { Api, Cluster } from "./cluster.ts";
+import type { Api } from "./broker-connection.ts";
+import type { Cluster } from "./cluster.ts";
 import { type AbortedTransaction, decodeBatches } from "./record-batch.ts";
 import type { FetchedPartition, FetchOptions, FetchRequest } from "./types.ts";
-import { type WireReader, WireWriter } from "./wire.ts";
+import { type Body, type WireReader, WireWriter } from "./wire.ts";
 
 const FETCH: Api = { name: "Fetch", key: 1, version: 12 };
 const MAX_BYTES = 16 << 20;
@@ -60,7 +61,9 @@ export async function fetchFrom(cluster: Cluster, requests: readonly FetchReques
   });
 }
 
-function encodeFetch(requests: readonly FetchRequest[], options: FetchOptions): Buffer {
+let turn = 0;
+
+function encodeFetch(requests: readonly FetchRequest[], options: FetchOptions): Body {
   const body = new WireWriter()
     .int32(-1)
     .int32(options.maxWaitMs ?? MAX_WAIT_MS)
@@ -69,7 +72,9 @@ function encodeFetch(requests: readonly FetchRequest[], options: FetchOptions): 
     .int8(options.isolation === "read_committed" ? 1 : 0)
     .int32(0)
     .int32(-1);
-  const topics = Map.groupBy(requests, (request) => request.topic);
+  // The broker fills an answer in the order asked for: whoever came first would starve the others (KIP-74).
+  const first = turn++ % requests.length;
+  const topics = Map.groupBy([...requests.slice(first), ...requests.slice(0, first)], (request) => request.topic);
   body.array([...topics], ([topic, wanted]) => {
     body.string(topic).array(wanted, ({ partition, offset }) => {
       body

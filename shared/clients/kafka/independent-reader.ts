@@ -1,10 +1,13 @@
 /**
- * A read_committed reader that shares no code with our own: kafkajs. `weir verify` and the tests check us with it. Bounded: it reads each
- * partition from its start to where the last stable offset stood when the call began.
+ * A read_committed reader that is not our own: kafkajs. `weir verify` and the tests check us with it. Bounded: it reads each partition from its
+ * start to where the last stable offset stood when the call began. That end alone comes from our own ListOffsets, since kafkajs tells only the
+ * high watermark, behind which an open transaction would keep it waiting; an end too low shows as loss, one too high as a stalled reader.
  */
 import { randomUUID } from "node:crypto";
-import { OperatingError, TransientError } from "../../kernel/errors.ts";
-import { kafkaJs } from "./admin.ts";
+import { TransientError } from "../../kernel/errors.ts";
+import { Cluster } from "./cluster.ts";
+import { type ClusterAddress, kafkaJs } from "./kafkajs-client.ts";
+import { listOffset } from "./list-offset.ts";
 
 export interface IndependentRecord {
   readonly partition: number;
@@ -16,22 +19,13 @@ export interface IndependentRecord {
   readonly headers: Readonly<Record<string, Buffer>>;
 }
 
+const CLIENT_ID = "weir-independent-reader";
 const STALLED_AFTER_MS = 30_000;
 
 /** `visit` sees every committed record of the topic, in order per partition. @throws TransientError when nothing comes for 30 s. */
-export async function readCommitted(brokers: readonly string[], topic: string, visit: (record: IndependentRecord) => void): Promise<void> {
-  const client = kafkaJs(brokers, "weir-independent-reader");
-  const admin = client.admin();
-  await admin.connect();
-  let ends: Map<number, number>;
-  try {
-    const offsets = await admin.fetchTopicOffsets(topic).catch((thrown: unknown) => {
-      throw new OperatingError(`topic ${topic} cannot be read`, { code: "KAFKA_UNKNOWN_TOPIC", cause: thrown });
-    });
-    ends = new Map(offsets.filter(({ high, low }) => Number(high) > Number(low)).map(({ partition, high }) => [partition, Number(high)]));
-  } finally {
-    await admin.disconnect();
-  }
+export async function readCommitted(address: ClusterAddress, topic: string, visit: (record: IndependentRecord) => void): Promise<void> {
+  const client = kafkaJs(address, CLIENT_ID);
+  const ends = await stableEnds(address, topic);
   if (ends.size === 0) return;
   const groupId = `weir-independent-${randomUUID()}`;
   const consumer = client.consumer({ groupId, readUncommitted: false, maxWaitTimeInMs: 100, sessionTimeout: 30_000 });
@@ -48,13 +42,34 @@ export async function readCommitted(brokers: readonly string[], topic: string, v
   }
 }
 
+/** Last stable offset by partition; only partitions that hold anything before it. */
+async function stableEnds(address: ClusterAddress, topic: string): Promise<Map<number, number>> {
+  const cluster = new Cluster({ ...("brokers" in address ? address : { brokers: address }), clientId: CLIENT_ID });
+  const ends = new Map<number, number>();
+  try {
+    const partitions = await cluster.partitionCount(topic);
+    for (let partition = 0; partition < partitions; partition++) {
+      const at = { topic, partition };
+      const offset = (where: "earliest" | "latest"): Promise<number> =>
+        cluster.retry(`ends of ${topic}`, { repeatable: true }, () => listOffset(cluster, at, where, "read_committed"));
+      const end = await offset("latest");
+      if (end > (await offset("earliest"))) ends.set(partition, end);
+    }
+  } finally {
+    await cluster.close();
+  }
+  return ends;
+}
+
 type Consumer = ReturnType<ReturnType<typeof kafkaJs>["consumer"]>;
 
-function readUntil(consumer: Consumer, ends: Map<number, number>, visit: (record: IndependentRecord) => void): Promise<void> {
+function readUntil(consumer: Consumer, ends: ReadonlyMap<number, number>, visit: (record: IndependentRecord) => void): Promise<void> {
   return new Promise((resolve, reject) => {
+    const unread = new Set(ends.keys());
     let watch: NodeJS.Timeout | undefined;
     const alive = (): void => {
       clearTimeout(watch);
+      if (unread.size === 0) return;
       watch = setTimeout(() => {
         reject(
           new TransientError(`the independent reader got nothing for ${STALLED_AFTER_MS / 1_000} s`, { code: "KAFKA_READER_STALLED" }),
@@ -62,11 +77,9 @@ function readUntil(consumer: Consumer, ends: Map<number, number>, visit: (record
       }, STALLED_AFTER_MS);
     };
     const settle = (partition: number, nextOffset: number): void => {
-      const end = ends.get(partition);
-      if (end !== undefined && nextOffset >= end) ends.delete(partition);
-      if (ends.size > 0) return;
-      clearTimeout(watch);
-      resolve();
+      if (nextOffset >= (ends.get(partition) ?? 0)) unread.delete(partition);
+      alive();
+      if (unread.size === 0) resolve();
     };
     alive();
     consumer.on(consumer.events.CRASH, ({ payload }) => {
@@ -84,7 +97,7 @@ function readUntil(consumer: Consumer, ends: Map<number, number>, visit: (record
         eachBatch: async ({ batch }) => {
           alive();
           for (const message of batch.messages) {
-            if (Number(message.offset) >= (ends.get(batch.partition) ?? Number.POSITIVE_INFINITY)) continue;
+            if (Number(message.offset) >= (ends.get(batch.partition) ?? 0)) continue;
             const headers = Object.fromEntries(
               Object.entries(message.headers ?? {}).flatMap(([key, value]) => {
                 const first = Array.isArray(value) ? value[0] : value;

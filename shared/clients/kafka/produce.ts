@@ -26,11 +26,11 @@ export async function produceTo(
   });
   body.tags();
   const answers = await cluster.request(leader, { name: "Produce", key: 0, version: options.version }, body.finish(), readAnswers);
-  return batches.map(({ to }) => {
+  return batches.map(({ to, batch }) => {
     const where = `${to.topic}/${to.partition}`;
     const answer = answers.get(where);
     const code = answer?.code ?? CODE.unknownTopicOrPartition;
-    if (answer === undefined || code !== CODE.none) throw brokerError(where, code);
+    if (answer === undefined || code !== CODE.none) throw brokerError(`batch of ${batch.length} bytes to ${where}`, code);
     return answer.baseOffset;
   });
 }

@@ -5,6 +5,7 @@
  * 57 records i32 · 61 records, compressed as attributes say.
  */
 import { crc32c } from "@node-rs/crc32";
+import { assert } from "../../kernel/assert.ts";
 import { CorruptStateError } from "../../kernel/errors.ts";
 import { CODEC_IDS, compress, decompress } from "./compression.ts";
 import type { Compression, FetchedRecord, OutgoingRecord, RecordHeader } from "./types.ts";
@@ -26,16 +27,39 @@ export interface BatchProducer {
   readonly transactional: boolean;
 }
 
-export const NO_PRODUCER: BatchProducer = { producerId: -1n, epoch: -1, sequence: -1, transactional: false };
+const NO_HEADERS: readonly RecordHeader[] = [];
 
-function varintBytes(zigzag: number): number {
-  let size = 1;
-  for (let rest = zigzag; rest >= 0x80; rest = Math.floor(rest / 0x80)) size++;
-  return size;
-}
+export const NO_PRODUCER: BatchProducer = { producerId: -1n, epoch: -1, sequence: -1, transactional: false };
 
 function zigzag(value: number): number {
   return value >= 0 ? value * 2 : -value * 2 - 1;
+}
+
+function varintBytes(value: number): number {
+  let size = 1;
+  for (let rest = zigzag(value); rest >= 0x80; rest = Math.floor(rest / 0x80)) size++;
+  return size;
+}
+
+function blobBytes(blob: Uint8Array | null): number {
+  return blob === null ? 1 : varintBytes(blob.length) + blob.length;
+}
+
+/** Length of a record without its own length field. */
+function recordBytes(record: OutgoingRecord, offsetDelta: number, timestampDelta: number): number {
+  const headers = record.headers ?? NO_HEADERS;
+  let size =
+    1 +
+    varintBytes(timestampDelta) +
+    varintBytes(offsetDelta) +
+    blobBytes(record.key) +
+    blobBytes(record.value) +
+    varintBytes(headers.length);
+  for (const [key, value] of headers) {
+    const keyBytes = Buffer.byteLength(key);
+    size += varintBytes(keyBytes) + keyBytes + blobBytes(value);
+  }
+  return size;
 }
 
 function writeVarint(bytes: Buffer, start: number, value: number): number {
@@ -56,49 +80,45 @@ function writeBlob(bytes: Buffer, start: number, blob: Uint8Array | null): numbe
   return at + blob.length;
 }
 
-function blobBytes(blob: Uint8Array | null): number {
-  return blob === null ? 1 : varintBytes(zigzag(blob.length)) + blob.length;
+/** @returns where it ends. */
+function writeRecord(bytes: Buffer, start: number, record: OutgoingRecord, offsetDelta: number, timestampDelta: number): number {
+  let at = writeVarint(bytes, start, recordBytes(record, offsetDelta, timestampDelta));
+  bytes[at++] = 0;
+  at = writeVarint(bytes, at, timestampDelta);
+  at = writeVarint(bytes, at, offsetDelta);
+  at = writeBlob(bytes, at, record.key);
+  at = writeBlob(bytes, at, record.value);
+  const headers = record.headers ?? NO_HEADERS;
+  at = writeVarint(bytes, at, headers.length);
+  for (const [key, value] of headers) {
+    at = writeVarint(bytes, at, Buffer.byteLength(key));
+    at += bytes.write(key, at);
+    at = writeBlob(bytes, at, value);
+  }
+  return at;
 }
 
-interface Sized {
-  readonly record: OutgoingRecord;
-  readonly headers: readonly (readonly [key: Uint8Array, value: Uint8Array])[];
-  readonly timestampDelta: number;
-  readonly length: number;
-}
-
-function measure(record: OutgoingRecord, offsetDelta: number, baseTimestampMs: number, timestampMs: number): Sized {
-  const headers = (record.headers ?? []).map(([key, value]) => [Buffer.from(key), value] as const);
-  const timestampDelta = timestampMs - baseTimestampMs;
-  let length = 1 + varintBytes(zigzag(timestampDelta)) + varintBytes(zigzag(offsetDelta));
-  length += blobBytes(record.key) + blobBytes(record.value) + varintBytes(zigzag(headers.length));
-  for (const [key, value] of headers) length += blobBytes(key) + blobBytes(value);
-  return { record, headers, timestampDelta, length };
-}
-
-/** One batch. `defaultTimestampMs` is for records that name none. */
+/** One batch, of at least one record. `defaultTimestampMs` is for records that name none. Values are copied. */
 export function encodeBatch(
   records: readonly OutgoingRecord[],
   options: { readonly compression: Compression; readonly defaultTimestampMs: number; readonly producer: BatchProducer },
 ): Buffer {
+  assert(records.length > 0, "a batch holds at least one record");
   const { compression, defaultTimestampMs, producer } = options;
-  const times = records.map((record) => record.timestampMs ?? defaultTimestampMs);
-  const base = times[0] ?? 0;
-  const sized = records.map((record, i) => measure(record, i, base, times[i]!));
-  const size = sized.reduce((sum, { length }) => sum + varintBytes(zigzag(length)) + length, 0);
+  const base = records[0]!.timestampMs ?? defaultTimestampMs;
+  let maxTimestampMs = base;
+  let size = 0;
+  for (let i = 0; i < records.length; i++) {
+    const timestampMs = records[i]!.timestampMs ?? defaultTimestampMs;
+    maxTimestampMs = Math.max(maxTimestampMs, timestampMs);
+    const length = recordBytes(records[i]!, i, timestampMs - base);
+    size += varintBytes(length) + length;
+  }
   const plain = compression === "none";
   const body = Buffer.allocUnsafe(plain ? HEADER_BYTES + size : size);
   let at = plain ? HEADER_BYTES : 0;
-  for (const [i, { record, headers, timestampDelta, length }] of sized.entries()) {
-    at = writeVarint(body, at, length);
-    body[at++] = 0;
-    at = writeVarint(body, at, timestampDelta);
-    at = writeVarint(body, at, i);
-    at = writeBlob(body, at, record.key);
-    at = writeBlob(body, at, record.value);
-    at = writeVarint(body, at, headers.length);
-    for (const [key, value] of headers) at = writeBlob(body, writeBlob(body, at, key), value);
-  }
+  for (let i = 0; i < records.length; i++)
+    at = writeRecord(body, at, records[i]!, i, (records[i]!.timestampMs ?? defaultTimestampMs) - base);
   const batch = plain ? body : Buffer.concat([Buffer.allocUnsafe(HEADER_BYTES), compress(compression, body)]);
   writeInt64(batch, 0, 0);
   batch.writeInt32BE(batch.length - LENGTH_END, 8);
@@ -107,11 +127,7 @@ export function encodeBatch(
   batch.writeInt16BE(CODEC_IDS[compression] | (producer.transactional ? TRANSACTIONAL : 0), ATTRIBUTES_AT);
   batch.writeInt32BE(records.length - 1, 23);
   writeInt64(batch, 27, base);
-  writeInt64(
-    batch,
-    35,
-    times.reduce((max, time) => Math.max(max, time), base),
-  );
+  writeInt64(batch, 35, maxTimestampMs);
   batch.writeBigInt64BE(producer.producerId, 43);
   batch.writeInt16BE(producer.epoch, 51);
   batch.writeInt32BE(producer.sequence, 53);
@@ -211,18 +227,24 @@ function decodeRecords(
     if (offset >= fromOffset) {
       const key = cursor.blob();
       const value = cursor.blob();
-      const headers: RecordHeader[] = [];
-      for (let header = cursor.varint(); header > 0; header--) {
-        const name = cursor.blob() ?? EMPTY;
-        headers.push([name.toString("utf8"), cursor.blob() ?? EMPTY]);
-      }
-      into.push({ offset, timestampMs, key, value, headers });
+      into.push({ offset, timestampMs, key, value, headers: readHeaders(cursor) });
     }
     cursor.at = end;
   }
 }
 
 const EMPTY = Buffer.alloc(0);
+
+function readHeaders(cursor: Cursor): readonly RecordHeader[] {
+  const count = cursor.varint();
+  if (count <= 0) return NO_HEADERS;
+  const headers: RecordHeader[] = [];
+  for (let i = 0; i < count; i++) {
+    const name = cursor.blob() ?? EMPTY;
+    headers.push([name.toString("utf8"), cursor.blob() ?? EMPTY]);
+  }
+  return headers;
+}
 
 class Cursor {
   readonly #bytes: Buffer;

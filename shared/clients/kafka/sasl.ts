@@ -1,8 +1,9 @@
 /** Authentication (KIP-43, KIP-152): SaslHandshake, then SaslAuthenticate until the mechanism is content. The mechanisms are @platformatic/kafka's. */
-import { type Connection, type SASLAuthenticationAPI, saslOAuthBearer, saslPlain, saslScramSha } from "@platformatic/kafka";
+import { callbackify } from "node:util";
+import { saslOAuthBearer, saslPlain, saslScramSha } from "@platformatic/kafka";
 import { OperatingError, toError } from "../../kernel/errors.ts";
 import type { Api } from "./broker-connection.ts";
-import { CODE, ConnectionLostError, nameOfCode } from "./broker-error.ts";
+import { CODE, nameOfCode } from "./broker-error.ts";
 import type { KafkaOptions } from "./types.ts";
 import { type Body, type WireReader, WireWriter } from "./wire.ts";
 
@@ -49,16 +50,14 @@ export async function authenticate(sasl: Sasl, send: Send): Promise<number> {
   }
 }
 
-function converse(sasl: Sasl, exchange: (bytes: Buffer) => Promise<Answer>): Promise<Answer> {
-  const callback = (_connection: unknown, bytes: Buffer, done: (error: Error | null, answer?: Answer) => void): void => {
-    exchange(bytes).then(
-      (answer) => done(null, answer),
-      (thrown: unknown) => done(toError(thrown)),
-    );
-  };
+type Answered = Pick<Answer, "authBytes" | "sessionLifetimeMs">;
+
+function converse(sasl: Sasl, exchange: (bytes: Buffer) => Promise<Answer>): Promise<Answered> {
+  const send = callbackify(exchange);
+  const callback = (_connection: unknown, bytes: Buffer, done: (error: Error | null, answer?: Answer) => void): void => send(bytes, done);
   // The mechanisms hand the connection on to the function that sends, and do nothing else with either.
-  const api = callback as unknown as SASLAuthenticationAPI;
-  const none = undefined as unknown as Connection;
+  const api = callback as unknown as Parameters<typeof saslPlain.authenticate>[0];
+  const none = undefined as unknown as Parameters<typeof saslPlain.authenticate>[1];
   switch (sasl.mechanism) {
     case "OAUTHBEARER":
       return saslOAuthBearer.authenticate(api, none, sasl.token, {});

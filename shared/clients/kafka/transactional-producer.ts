@@ -8,14 +8,15 @@
  * I3 EndTxn is sent only when every send and offset commit of the transaction was acknowledged.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { FencedError, OperatingError, toError, UnknownOutcomeError } from "../../kernel/errors.ts";
+import { FencedError, OperatingError, toError, TransientError, UnknownOutcomeError } from "../../kernel/errors.ts";
 import { BrokerError, brokerError, CODE, ConnectionLostError, isFencing } from "./broker-error.ts";
-import type { Api, Cluster } from "./cluster.ts";
+import type { Api } from "./broker-connection.ts";
+import type { Cluster } from "./cluster.ts";
 import { readCommitCode, writeOffsets } from "./group-offsets.ts";
 import { type PartitionBatch, produceTo } from "./produce.ts";
 import { encodeBatch } from "./record-batch.ts";
 import type { CommittedOffset, Compression, OutgoingRecord, TopicPartition, TransactionalProducer } from "./types.ts";
-import { type WireReader, WireWriter } from "./wire.ts";
+import { type Body, type WireReader, WireWriter } from "./wire.ts";
 
 const INIT_PRODUCER_ID: Api = { name: "InitProducerId", key: 22, version: 4 };
 const ADD_PARTITIONS: Api = { name: "AddPartitionsToTxn", key: 24, version: 3 };
@@ -25,8 +26,45 @@ const ADD_OFFSETS: Api = { name: "AddOffsetsToTxn", key: 25, version: 3 };
  * markers of the one before. Produce reports that as NOT_ENOUGH_REPLICAS (ReplicaManager's verification guard).
  */
 const NOT_APPENDED: ReadonlySet<number> = new Set([CODE.concurrentTransactions, CODE.notEnoughReplicas]);
-const CONCURRENT_PAUSE_MS = 2;
-const CONCURRENT_TRIES = 2_000;
+/** The coordinator gives these also when its own append of the decision fails half-way (TransactionStateManager.appendTransactionToLog). */
+const UNDECIDED: ReadonlySet<number> = new Set([
+  CODE.unknownServerError,
+  CODE.requestTimedOut,
+  CODE.coordinatorNotAvailable,
+  CODE.notCoordinator,
+]);
+const BUSY_FROM_MS = 2;
+const BUSY_UP_TO_MS = 50;
+const BUSY_LIMIT_MS = 30_000;
+
+/** Pauses between tries of one request: short at first, since markers are mostly written within milliseconds. */
+class Patience {
+  readonly #began = performance.now();
+  #pauseMs = BUSY_FROM_MS;
+
+  /** False when it is over. */
+  async wait(): Promise<boolean> {
+    if (performance.now() - this.#began > BUSY_LIMIT_MS) return false;
+    await sleep(this.#pauseMs);
+    this.#pauseMs = Math.min(this.#pauseMs * 1.25, BUSY_UP_TO_MS);
+    return true;
+  }
+}
+
+/** Repeats while the coordinator is busy with the transaction before; it did nothing then. */
+async function whenFree<T extends { readonly code: number }>(what: string, attempt: () => Promise<T>): Promise<T> {
+  const patience = new Patience();
+  for (;;) {
+    const answer = await attempt();
+    if (answer.code !== CODE.concurrentTransactions) return answer;
+    if (!(await patience.wait())) {
+      throw new TransientError(`${what}: the coordinator is busy with the transaction before for more than ${BUSY_LIMIT_MS / 1_000} s`, {
+        code: "KAFKA_TRANSACTION_STUCK",
+        hint: "kafka-transactions.sh describe names the partition whose leader does not take the marker",
+      });
+    }
+  }
+}
 
 export async function openProducer(
   cluster: Cluster,
@@ -38,17 +76,12 @@ export async function openProducer(
     const protocol = (await cluster.transactionVersion()) >= 2 ? "V2" : "V1";
     // -1/-1: "whoever held the id before is fenced". Any other pair claims to be that holder (KIP-360).
     const body = new WireWriter().string(transactionalId).int32(transactionTimeoutMs).bigint64(-1n).int16(-1).tags();
-    const init = async (): Promise<{ code: number; producerId: bigint; epoch: number }> =>
+    const answer = await whenFree(`transactional id ${transactionalId}`, () =>
       cluster.request(coordinator, INIT_PRODUCER_ID, body.finish(), (reader) => {
         reader.int32();
         return { code: reader.int16(), producerId: reader.bigint64(), epoch: reader.int16() };
-      });
-    let answer = await init();
-    // The open transaction of the former holder is being aborted.
-    for (let tries = 0; answer.code === CODE.concurrentTransactions && tries < CONCURRENT_TRIES; tries++) {
-      await sleep(CONCURRENT_PAUSE_MS);
-      answer = await init();
-    }
+      }),
+    );
     if (isFencing(answer.code)) throw fenced(transactionalId, answer.code);
     if (answer.code !== CODE.none) throw brokerError(`transactional id ${transactionalId}`, answer.code);
     return new Producer(cluster, transactionalId, protocol, answer.producerId, answer.epoch);
@@ -101,6 +134,7 @@ class Producer implements TransactionalProducer {
   send(to: TopicPartition, records: readonly OutgoingRecord[], options?: { readonly compression?: Compression }): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ where: `${to.topic}/${to.partition}`, to, records, compression: options?.compression ?? "none", resolve, reject });
+      // Waits for the rest of this turn's sends: they go together.
       if (this.#queue.length === 1 && !this.#sending) queueMicrotask(() => void this.#sendQueue());
     });
   }
@@ -128,7 +162,7 @@ class Producer implements TransactionalProducer {
 
   async #sendRound(sends: readonly QueuedSend[]): Promise<number[]> {
     this.#open = true;
-    if (this.protocol === "V1") for (const { where, to } of sends) await this.#addPartition(where, to);
+    if (this.protocol === "V1") await this.#addPartitions(sends);
     const batches = sends.map(({ where, to, records, compression }) => {
       const sequence = this.#sequences.get(where) ?? 0;
       this.#sequences.set(where, (sequence + records.length) % 0x8000_0000);
@@ -155,25 +189,26 @@ class Producer implements TransactionalProducer {
   /** The very batches may be sent again where none was appended; with one of several appended, the broker knows it by its sequence. */
   async #produce(leader: string, batches: readonly PartitionBatch[]): Promise<number[]> {
     const options = { transactionalId: this.#transactionalId, version: this.protocol === "V2" ? 12 : 11 } as const;
-    for (let tries = 0; ; tries++) {
+    const patience = new Patience();
+    for (;;) {
       try {
         return await produceTo(this.#cluster, leader, batches, options);
       } catch (thrown) {
-        if (!(thrown instanceof BrokerError) || !NOT_APPENDED.has(thrown.brokerCode) || tries >= CONCURRENT_TRIES) throw thrown;
-        await sleep(CONCURRENT_PAUSE_MS);
+        if (!(thrown instanceof BrokerError) || !NOT_APPENDED.has(thrown.brokerCode) || !(await patience.wait())) throw thrown;
       }
     }
   }
 
-  async #addPartition(where: string, to: TopicPartition): Promise<void> {
-    if (this.#added.has(where)) return;
+  async #addPartitions(sends: readonly QueuedSend[]): Promise<void> {
+    const fresh = sends.filter(({ where }) => !this.#added.has(where));
+    if (fresh.length === 0) return;
     const body = this.#identity();
-    body.array([to], ({ topic, partition }) => {
-      body.string(topic).array([partition], (index) => void body.int32(index));
+    body.array([...Map.groupBy(fresh, ({ to }) => to.topic)], ([topic, wanted]) => {
+      body.string(topic).array(wanted, ({ to }) => void body.int32(to.partition));
       body.tags();
     });
     await this.#toCoordinator("transaction", this.#transactionalId, ADD_PARTITIONS, body.tags().finish(), readCommitCode);
-    this.#added.add(where);
+    for (const { where } of fresh) this.#added.add(where);
   }
 
   #identity(): WireWriter {
@@ -190,18 +225,14 @@ class Producer implements TransactionalProducer {
     kind: "group" | "transaction",
     id: string,
     api: Api,
-    body: Buffer,
+    body: Body,
     readCode: (reader: WireReader) => number,
   ): Promise<void> {
     const what = `${api.name} of ${this.#transactionalId}`;
     await this.#cluster.retry(what, { repeatable: false }, async () => {
       const coordinator = await this.#cluster.coordinatorOf(kind, id);
-      for (let tries = 0; ; tries++) {
-        const code = await this.#cluster.request(coordinator, api, body, readCode);
-        if (code === CODE.none) return;
-        if (code !== CODE.concurrentTransactions || tries >= CONCURRENT_TRIES) throw brokerError(what, code);
-        await sleep(CONCURRENT_PAUSE_MS);
-      }
+      const { code } = await whenFree(what, async () => ({ code: await this.#cluster.request(coordinator, api, body, readCode) }));
+      if (code !== CODE.none) throw brokerError(what, code);
     });
   }
 
@@ -228,19 +259,17 @@ class Producer implements TransactionalProducer {
       const coordinator = await this.#coordinator("transaction", this.#transactionalId);
       const api: Api = { name: "EndTxn", key: 26, version: this.protocol === "V2" ? 5 : 3 };
       const body = this.#identity().boolean(true).tags().finish();
-      const answer = await this.#cluster
-        .request(coordinator, api, body, (reader) => {
+      const what = `EndTxn of ${this.#transactionalId}`;
+      const answer = await whenFree(what, () =>
+        this.#cluster.request(coordinator, api, body, (reader) => {
           const code = readCode(reader);
           return this.protocol === "V1" || code !== CODE.none ? { code } : { code, producerId: reader.bigint64(), epoch: reader.int16() };
-        })
-        .catch((thrown: unknown) => {
-          if (!(thrown instanceof ConnectionLostError)) throw thrown;
-          throw new UnknownOutcomeError(`whether the transaction of ${this.#transactionalId} was committed is unknown: ${thrown.message}`, {
-            code: "KAFKA_COMMIT_UNKNOWN",
-            cause: thrown,
-          });
-        });
-      if (answer.code !== CODE.none) throw brokerError(`EndTxn of ${this.#transactionalId}`, answer.code);
+        }),
+      ).catch((thrown: unknown) => {
+        throw thrown instanceof ConnectionLostError ? this.#unknownOutcome(thrown) : thrown;
+      });
+      if (UNDECIDED.has(answer.code)) throw this.#unknownOutcome(brokerError(what, answer.code));
+      if (answer.code !== CODE.none) throw brokerError(what, answer.code);
       if (answer.producerId !== undefined) {
         this.#producerId = answer.producerId;
         this.#epoch = answer.epoch;
@@ -248,6 +277,13 @@ class Producer implements TransactionalProducer {
       }
       this.#open = false;
       this.#added.clear();
+    });
+  }
+
+  #unknownOutcome(cause: Error): UnknownOutcomeError {
+    return new UnknownOutcomeError(`whether the transaction of ${this.#transactionalId} was committed is unknown: ${cause.message}`, {
+      code: "KAFKA_COMMIT_UNKNOWN",
+      cause,
     });
   }
 
@@ -272,6 +308,8 @@ class Producer implements TransactionalProducer {
     const error =
       thrown instanceof BrokerError && isFencing(thrown.brokerCode) ? fenced(this.#transactionalId, thrown.brokerCode) : toError(thrown);
     this.#death ??= error;
+    // Perhaps a leader moved: the next owner of the id in this process must not meet the same wrong one for ever.
+    this.#cluster.forget();
     return error;
   }
 }

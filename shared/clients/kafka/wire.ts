@@ -5,8 +5,14 @@
 import { CorruptStateError } from "../../kernel/errors.ts";
 
 const HIGH = 0x1_0000_0000;
+/** From here on bytes are passed on as they are, not copied into the body. */
+const REFERENCE_BYTES = 4_096;
+
+/** A request in pieces, for one vectored write. */
+export type Body = readonly Uint8Array[];
 
 export class WireWriter {
+  readonly #pieces: Uint8Array[] = [];
   #bytes = Buffer.allocUnsafe(512);
   #at = 0;
 
@@ -76,8 +82,24 @@ export class WireWriter {
     return this;
   }
 
+  /** The form before KIP-482, as in request headers. */
+  classicString(value: string): this {
+    const length = Buffer.byteLength(value);
+    this.int16(length);
+    const at = this.#room(length);
+    this.#bytes.write(value, at);
+    return this;
+  }
+
+  /** Large values must not change until the request was written. */
   bytes(value: Uint8Array): this {
     this.unsignedVarint(value.length + 1);
+    if (value.length >= REFERENCE_BYTES) {
+      this.#pieces.push(this.#bytes.subarray(0, this.#at), value);
+      this.#bytes = Buffer.allocUnsafe(512);
+      this.#at = 0;
+      return this;
+    }
     const at = this.#room(value.length);
     this.#bytes.set(value, at);
     return this;
@@ -95,8 +117,8 @@ export class WireWriter {
     return this.unsignedVarint(0);
   }
 
-  finish(): Buffer {
-    return this.#bytes.subarray(0, this.#at);
+  finish(): Body {
+    return [...this.#pieces, this.#bytes.subarray(0, this.#at)];
   }
 }
 

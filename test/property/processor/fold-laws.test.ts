@@ -60,7 +60,7 @@ describe("the fold", () => {
         expect(facts(restored)).toEqual(facts(straight));
         expect(Buffer.compare(restored.fold.snapshot(), straight.fold.snapshot())).toBe(0);
       }),
-      { numRuns: 80 },
+      { numRuns: 50 },
     );
   });
 

@@ -183,8 +183,8 @@ describe("de-duplication", () => {
     );
     expect(output.counts).toMatchObject({ clean: 1, duplicate: 0, deadLettered: 1 });
     const letter = records.find((record) => record.role === "dlq")!;
-    expect(new TextDecoder().decode(letter.key!)).toBe("18446744073709551615");
-    expect(new TextDecoder().decode(letter.value!)).toBe(
+    expect(new TextDecoder().decode(letter.key)).toBe("18446744073709551615");
+    expect(new TextDecoder().decode(letter.value)).toBe(
       `{"event_id":"00000000-0000-0000-0000-000000000001","event_time":${T0},"user_id":"18446744073709551615","event_type":"click","source":"web",` +
         `"session_id":"say \\"x\\"","device_info":{"os":"x"},"properties":{}}`,
     );

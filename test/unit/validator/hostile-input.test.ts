@@ -111,6 +111,15 @@ const ROWS: readonly Row[] = [
   ["B35", "duplicate key, one escaped", good.replace('"user_id":42', '"user_id":42,"\\u0075ser_id":43'), "json.duplicate_key", "/user_id"],
   ["B35", "duplicate key, both escaped in an array", x('[{"\\u0061":1,"\\u0061":2}]'), "json.duplicate_key", "/properties/x/0/a"],
   ["B35", "same key in two objects", x('[{"a":1},{"a":2,"b":{"a":3}}]'), "ok"],
+  ...[10, 17, 40, 400].flatMap((count): Row[] => {
+    const members = Array.from({ length: count }, (_, i) => `"k${i}":0`).join(",");
+    return [
+      ["B35", `duplicate of the first of ${count} keys`, x(`[{${members},"k0":1}]`), "json.duplicate_key", "/properties/x/0/k0"],
+      ["B35", `duplicate of the last of ${count} keys, escaped`, x(`[{${members},"\\u006b${count - 1}":1}]`), "json.duplicate_key"],
+      ["B35", `${count} keys in two objects`, x(`[{${members}},{${members}}]`), "ok"],
+      ["B35", `duplicate among ${count} named by place`, x(`{${members},"k0":1}`), "json.duplicate_key", "/properties/x/k0"],
+    ];
+  }),
   ["B36", "empty key", x('{"":1}'), "ok"],
   ["B36", "empty key twice", x('[{"":1,"":2}]'), "json.duplicate_key", "/properties/x/0/"],
   ["B36", "10 KB key", x(`{"${"k".repeat(10_240)}":1}`), "size.key"],

@@ -25,6 +25,6 @@ it("the scan leaves nothing behind: no object per event, and buffers that stop g
   const after = process.memoryUsage();
   expect(validator.rejects).toBe(0);
   expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(65_536);
-  // A collection in between only lowers it; one small object per event would be 200,000 times 16 bytes and more.
-  expect(after.heapUsed - before.heapUsed).toBeLessThan(16 * EVENTS);
+  // A collection in between only lowers it; a view, string or object per event would be 200,000 times 28 bytes and more.
+  expect(after.heapUsed - before.heapUsed).toBeLessThan(24 * EVENTS);
 });
