@@ -11,31 +11,10 @@ import type { Logger } from "#shared/telemetry/logger.ts";
 import type { FetchedRecord, Kafka } from "#shared/clients/kafka/types.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import { describeError, toError, TransientError, UnavailableError } from "#shared/kernel/errors.ts";
+import type { Fault, InvocationOrder, Invoke } from "./invocation.ts";
 import { encodeEvent, encodeRecord, envelopeBytes, type EventSource, PAYLOAD_BYTES_MAX } from "./invocation-event.ts";
 import { PartitionFeed } from "./partition-feed.ts";
 import { Wakeup } from "./wakeup.ts";
-
-/** What tests order; each order is carried out once, by the next invocation it fits. */
-export type Fault =
-  /** After its success the batch is delivered a second time. */
-  | { readonly kind: "redeliver" }
-  /** A batch [a, b) is followed by [a - records, b + records), as far as there are records. */
-  | { readonly kind: "overlap"; readonly records: number }
-  /** The batch is delivered twice at the same time, to two runtimes. */
-  | { readonly kind: "concurrent" }
-  /** The function throws before it does anything. */
-  | { readonly kind: "throw" }
-  /** A failpoint of the function, e.g. `validator-after-produce:kill`. */
-  | { readonly kind: "failpoint"; readonly spec: string };
-
-/** For the runtime, beside the event. */
-export interface InvocationOrder {
-  readonly throwAtOnce?: boolean;
-  readonly failpoint?: string;
-}
-
-/** Resolves when the function returned; rejects when it threw, ran out of time or died. */
-export type Invoke = (event: string, order: InvocationOrder) => Promise<void>;
 
 export interface EventSourceMappingOptions {
   readonly kafka: Kafka;

@@ -4,12 +4,6 @@
  */
 import type { FetchedRecord } from "#shared/clients/kafka/types.ts";
 
-export interface RecordSlice {
-  readonly topic: string;
-  readonly partition: number;
-  readonly records: readonly FetchedRecord[];
-}
-
 export interface EventSource {
   readonly arn: string;
   readonly bootstrapServers: string;

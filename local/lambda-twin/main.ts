@@ -22,7 +22,7 @@ await runService("lambda-twin", async (service) => {
     topic: topicName(config.lane, "raw"),
     partitions: config.partitions,
     group: groupId(config, "validator"),
-    source: { arn: "arn:aws:kafka:local:000000000000:cluster/weir/1", bootstrapServers: config.kafka, timestampType: "CREATE_TIME" },
+    source: { arn: "arn:aws:kafka:local:000000000000:cluster/weir/1", bootstrapServers: config.kafka, timestampType: "LOG_APPEND_TIME" },
     batchSize: config.validatorBatchSize,
     concurrency: RUNTIMES,
     log,

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { Logger } from "#shared/telemetry/logger.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import { describeError, UnavailableError } from "#shared/kernel/errors.ts";
-import type { InvocationOrder } from "./event-source-mapping.ts";
+import type { InvocationOrder } from "./invocation.ts";
 import { type Answer, type InvocationHead, readFrames, writeFrame } from "./frame.ts";
 
 export interface RuntimePoolOptions {

@@ -44,13 +44,8 @@ export function openFolderStore(root: string, now: () => number): SnapshotStore 
         } finally {
           await file.close();
         }
-        if (
-          (await unless(
-            "EEXIST",
-            link(temporary, path).then(() => true),
-          )) === null
-        )
-          return "exists";
+        const linking = link(temporary, path).then(() => true);
+        if ((await unless("EEXIST", linking)) === null) return "exists";
       } finally {
         await unless("ENOENT", unlink(temporary));
       }

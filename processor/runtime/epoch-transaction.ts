@@ -17,13 +17,18 @@ export interface Epoch {
   readonly progress: Progress;
 }
 
+/** Half of max.message.bytes; one record of the fold is 900 KB at most. */
+const MAX_BATCH_BYTES = 1_000_000;
+
 const encoder = new TextEncoder();
 
 /** Any error ends the producer and with it the task. */
 export async function commitEpoch(producer: TransactionalProducer, epoch: Epoch, options: TaskOptions): Promise<void> {
   const { id, partition } = options;
   failpoint("before-produce");
-  const sends = [...recordsByRole(epoch)].map(([role, records]) => producer.send({ topic: topicName(id.lane, role), partition }, records));
+  const sends = [...recordsByRole(epoch)].flatMap(([role, records]) =>
+    batchesOf(records).map((batch) => producer.send({ topic: topicName(id.lane, role), partition }, batch)),
+  );
   void sends[0]?.then(
     () => failpoint("mid-produce"),
     () => undefined,
@@ -39,6 +44,27 @@ export async function commitEpoch(producer: TransactionalProducer, epoch: Epoch,
   setImmediate(failpoint, "commit-sent-no-answer");
   await answer;
   failpoint("after-commit");
+}
+
+/** An epoch after an outage is many records; a batch must fit the topic's max.message.bytes whatever they add up to. */
+function batchesOf(records: readonly OutgoingRecord[]): OutgoingRecord[][] {
+  const batches: OutgoingRecord[][] = [];
+  let room = 0;
+  for (const record of records) {
+    const size = sizeOf(record);
+    if (size > room) {
+      batches.push([]);
+      room = MAX_BATCH_BYTES;
+    }
+    batches.at(-1)!.push(record);
+    room -= size;
+  }
+  return batches;
+}
+
+function sizeOf({ key, value, headers = [] }: OutgoingRecord): number {
+  const framing = 32;
+  return headers.reduce((sum, [name, bytes]) => sum + name.length + bytes.length + 8, framing + (key?.length ?? 0) + (value?.length ?? 0));
 }
 
 /** Order within a role is the fold's. The progress rides on the last clean record, or without one on the last output. */

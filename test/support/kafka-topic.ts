@@ -1,8 +1,10 @@
 /** Topics, groups and reads of one test. */
 import { randomBytes } from "node:crypto";
+import { expect } from "vitest";
 import { createTopics } from "#shared/clients/kafka/admin.ts";
 import { readCommitted } from "#shared/clients/kafka/independent-reader.ts";
 import type { FetchedRecord, Isolation, Kafka, OutgoingRecord, TopicPartition } from "#shared/clients/kafka/types.ts";
+import { settles } from "./process.ts";
 
 export function uniqueName(what: string): string {
   return `test-${what}-${randomBytes(4).toString("hex")}`;
@@ -23,6 +25,17 @@ export function textRecords(...values: string[]): OutgoingRecord[] {
 
 export function textOf(record: { readonly value: Uint8Array | null }): string | null {
   return record.value === null ? null : Buffer.from(record.value).toString();
+}
+
+/** A commit returns when the coordinator has decided; readers see it when the markers are written, a moment later. */
+export async function allDecided(kafka: Kafka, topic: string): Promise<void> {
+  const partitions = await kafka.partitionCount(topic);
+  for (let partition = 0; partition < partitions; partition++) {
+    await settles(async () => {
+      const stable = await kafka.listOffset({ topic, partition }, "latest", "read_committed");
+      expect(stable).toBe(await kafka.listOffset({ topic, partition }, "latest", "read_uncommitted"));
+    });
+  }
 }
 
 /** By our own reader, from `offset` to the end as it stands now, in as many answers as `partitionMaxBytes` makes of it. */

@@ -4,6 +4,8 @@
  * high watermark, behind which an open transaction would keep it waiting; an end too low shows as loss, one too high as a stalled reader.
  */
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Consumer, Kafka as KafkaJs } from "kafkajs";
 import { TransientError } from "../../kernel/errors.ts";
 import { Cluster } from "./cluster.ts";
 import { type ClusterAddress, kafkaJs } from "./kafkajs-client.ts";
@@ -19,15 +21,39 @@ export interface IndependentRecord {
   readonly headers: Readonly<Record<string, Buffer>>;
 }
 
+type Visit = (record: IndependentRecord) => void;
+
 const CLIENT_ID = "weir-independent-reader";
 const STALLED_AFTER_MS = 30_000;
+const JOIN_LIMIT_MS = 15_000;
+const JOIN_PAUSE_MS = 200;
 
 /** `visit` sees every committed record of the topic, in order per partition. @throws TransientError when nothing comes for 30 s. */
-export async function readCommitted(address: ClusterAddress, topic: string, visit: (record: IndependentRecord) => void): Promise<void> {
+export async function readCommitted(address: ClusterAddress, topic: string, visit: Visit): Promise<void> {
   const client = kafkaJs(address, CLIENT_ID);
   const ends = await stableEnds(address, topic);
   if (ends.size === 0) return;
-  const groupId = `weir-independent-${randomUUID()}`;
+  let visited = 0;
+  const counting = (record: IndependentRecord): void => {
+    visited += 1;
+    visit(record);
+  };
+  const began = performance.now();
+  for (;;) {
+    try {
+      await readOnce(client, topic, ends, counting);
+      return;
+    } catch (thrown) {
+      // The group's coordinator loads, or moves: kafkajs gives up on its first refusal.
+      const passing = thrown instanceof Error && "retriable" in thrown && thrown.retriable === true;
+      if (!passing || visited > 0 || performance.now() - began > JOIN_LIMIT_MS) throw thrown;
+      await sleep(JOIN_PAUSE_MS);
+    }
+  }
+}
+
+async function readOnce(client: KafkaJs, topic: string, ends: ReadonlyMap<number, number>, visit: Visit): Promise<void> {
+  const groupId = `${CLIENT_ID}-${randomUUID()}`;
   const consumer = client.consumer({ groupId, readUncommitted: false, maxWaitTimeInMs: 100, sessionTimeout: 30_000 });
   try {
     await consumer.connect();
@@ -61,9 +87,7 @@ async function stableEnds(address: ClusterAddress, topic: string): Promise<Map<n
   return ends;
 }
 
-type Consumer = ReturnType<ReturnType<typeof kafkaJs>["consumer"]>;
-
-function readUntil(consumer: Consumer, ends: ReadonlyMap<number, number>, visit: (record: IndependentRecord) => void): Promise<void> {
+function readUntil(consumer: Consumer, ends: ReadonlyMap<number, number>, visit: Visit): Promise<void> {
   return new Promise((resolve, reject) => {
     const unread = new Set(ends.keys());
     let watch: NodeJS.Timeout | undefined;

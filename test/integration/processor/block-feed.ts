@@ -17,6 +17,7 @@ type Role = (typeof ROLES)[number];
 const BLOCK_ROWS = 20;
 const BLOCK_SPAN_MS = 10_000;
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 type FeedConfig = Pick<Config, "lane" | "generation" | "partitions"> & { readonly kafka: Kafka; readonly startMs: number };
 
@@ -137,9 +138,14 @@ async function oracle(config: Config, kafka: Kafka): Promise<Record<Role, string
       const fold = createFold({ ...config, partition });
       const at = { topic: topicName(config.lane, "valid"), partition };
       const end = await kafka.listOffset(at, "latest", "read_uncommitted");
+      const [committed] = await kafka.committedOffsets(groupId(config, "processor"), [at], { requireStable: true });
       for (let offset = 0; offset < end;) {
         const [answer] = await kafka.fetch([{ ...at, offset }], { isolation: "read_committed" });
-        for (const record of answer!.records) fold.apply(record);
+        for (const record of answer!.records) {
+          if (record.offset < committed!.offset) fold.apply(record);
+          // An owner that is asked to leave may have appended a tick that only its successor will fold. Nothing else may be left.
+          else expect(decoder.decode(record.headers.find(([key]) => key === HEADERS.kind)?.[1])).toBe("tick");
+        }
         for (const { role, value } of fold.takeOutputs()) if (value !== null && isRead(role)) rows[role].push(...rowsOf(role, value));
         offset = answer!.nextOffset;
       }

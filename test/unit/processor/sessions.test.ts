@@ -61,6 +61,49 @@ describe("a session", () => {
     expect(sessionsOf([...apart, ...shuffled], 50_000_000)).toEqual([[0, 40_030_000, 2_001]]);
   });
 
+  test.each([
+    [
+      "of the same block",
+      [
+        [0, 0],
+        [1, 55_000],
+        [2, 29_000],
+      ],
+      [],
+    ],
+    [
+      "of the next block",
+      [
+        [0, 0],
+        [1, 55_000],
+      ],
+      [[2, 29_000]],
+    ],
+    [
+      "behind a block that was folded row by row",
+      [
+        [0, 70_000, 8],
+        [1, 0],
+        [2, 55_000],
+      ],
+      [[3, 29_000]],
+    ],
+  ])("is bridged by an event older than the newest %s, restored in between or not", (_name, first, second) => {
+    const rows = (from: number[][]): EventRow[] =>
+      from.map(([sourceOffset, offsetMs, userId]) => ({
+        sourceOffset: sourceOffset!,
+        eventId: sourceOffset! + 1,
+        eventTimeMs: T0 + offsetMs!,
+        userId: userId ?? 7,
+      }));
+    const log: LogEntry[] = [{ kind: "block", logTimeMs: T0, rows: rows(first) }, { kind: "block", logTimeMs: T0, rows: rows(second) }, { kind: "drain", logTimeMs: T0 }]; // prettier-ignore
+    for (const restores of [() => false, () => true]) {
+      const { output } = runFold(log, { ...FOLD_OPTIONS, outOfOrdernessMs: 60_000 }, { restores });
+      const sessions = output.windows.filter((row) => row.kind === "session_30s" && row.userId === 7n);
+      expect(sessions.map(({ events }) => events)).toEqual([3]);
+    }
+  });
+
   test("of a late bridge stays as it was emitted: the event is late", () => {
     const at = (sourceOffset: number, offsetMs: number, userId = 7): EventRow => ({
       sourceOffset,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { EventSourceMapping, type EventSourceMappingOptions, type InvocationOrder } from "#local/lambda-twin/event-source-mapping.ts";
+import { EventSourceMapping, type EventSourceMappingOptions } from "#local/lambda-twin/event-source-mapping.ts";
+import type { InvocationOrder } from "#local/lambda-twin/invocation.ts";
 import type { Logger } from "#shared/telemetry/logger.ts";
 import { MemoryLog } from "./memory-log.ts";
 
