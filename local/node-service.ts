@@ -30,7 +30,7 @@ export async function startNodeService(options: NodeServiceOptions): Promise<Run
   const child = await startChild({
     name: options.name,
     command: process.execPath,
-    args: ["--disable-warning=ExperimentalWarning", join(ROOT, options.entry), ...(options.args ?? [])],
+    args: ["--disable-warning=TimeoutNegativeWarning", join(ROOT, options.entry), ...(options.args ?? [])],
     cwd: ROOT,
     environment: {
       ...environmentOf(options.config),

@@ -137,7 +137,7 @@ async function drained({ pipeline, stop }: Run): Promise<InFlight> {
 
 /** Runs a command of the CLI against this pipeline, with our own stdout. @returns its exit code. */
 async function weir({ pipeline, stop }: Run, args: readonly string[]): Promise<number> {
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", join(ROOT, "cli/main.ts"), ...args], {
+  const child = spawn(process.execPath, ["--disable-warning=TimeoutNegativeWarning", join(ROOT, "cli/main.ts"), ...args], {
     cwd: ROOT,
     env: { ...environmentOf(pipeline.config), WEIR_LOG_LEVEL: processFlags.logLevel, TZ: "UTC" },
     stdio: ["ignore", "inherit", "inherit"],

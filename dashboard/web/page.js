@@ -180,7 +180,7 @@ async function refresh() {
       at("state").className = "bad";
     }
   }
-  setTimeout(refresh, REFRESH_MS);
+  setTimeout(() => void refresh(), REFRESH_MS);
 }
 
 at("pause").addEventListener("click", () => {
@@ -188,4 +188,4 @@ at("pause").addEventListener("click", () => {
   at("pause").setAttribute("aria-pressed", String(paused));
   at("pause").textContent = paused ? "Go on" : "Pause";
 });
-refresh();
+void refresh();

@@ -20,7 +20,6 @@ export async function startClickhouse(options: ServerOptions & { readonly tcpPor
     child: {
       command: process.execPath,
       args: [
-        "--disable-warning=ExperimentalWarning",
         join(here, "main.ts"),
         packageFile("@chdb/lib-linux-x64-gnu/libchdb.so"),
         join(dir, "config.xml"),

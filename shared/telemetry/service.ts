@@ -14,7 +14,7 @@ export interface ServiceContext {
   /** Aborts when the process is to drain and leave. */
   readonly stop: AbortSignal;
   /** Says on stdout that the service works now. Once. */
-  ready(facts?: Readonly<Record<string, string | number>>): void;
+  readonly ready: (facts?: Readonly<Record<string, string | number>>) => void;
 }
 
 /** Runs `main` until it returns (after `stop`) or throws. Never returns to the caller: the process exits. */

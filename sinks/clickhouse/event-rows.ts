@@ -186,7 +186,7 @@ function gatherBytes({ rows, source, row }: Selection, from: readonly BytesColum
     if (length === 0) continue;
     const column = from[source[i]!]!;
     const start = column.offsets[row[i]!]!;
-    bytes.set(column.bytes.subarray(start, start + length), offsets[i]!);
+    bytes.set(column.bytes.subarray(start, start + length), offsets[i]);
   }
   return { offsets, bytes, validity };
 }

@@ -14,7 +14,9 @@ const LANE = "historical";
 const SUM_DIGITS = 6;
 
 function sortable(rows: readonly WindowRow[]): string[] {
-  return rows.map((row) => `${row.kind} ${row.userId} ${row.startMs} ${row.endMs} ${row.events} ${row.valueSum.toFixed(SUM_DIGITS)}`).toSorted();
+  return rows
+    .map((row) => `${row.kind} ${row.userId} ${row.startMs} ${row.endMs} ${row.events} ${row.valueSum.toFixed(SUM_DIGITS)}`)
+    .toSorted();
 }
 
 describe("200,000 recorded flights through the whole pipeline", () => {

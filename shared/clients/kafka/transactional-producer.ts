@@ -22,10 +22,17 @@ const INIT_PRODUCER_ID: Api = { name: "InitProducerId", key: 22, version: 4 };
 const ADD_PARTITIONS: Api = { name: "AddPartitionsToTxn", key: 24, version: 3 };
 const ADD_OFFSETS: Api = { name: "AddOffsetsToTxn", key: 25, version: 3 };
 /**
- * Surely not appended, so the very batch may be sent again: the coordinator was busy with another partition of this transaction or with the
- * markers of the one before. Produce reports that as NOT_ENOUGH_REPLICAS (ReplicaManager's verification guard).
+ * Answers to a produce after which the very batch may be sent again. The coordinator was busy with another partition of this transaction or with
+ * the markers of the one before (reported as NOT_ENOUGH_REPLICAS: ReplicaManager's verification guard), or the partition's leader moved.
  */
-const NOT_APPENDED: ReadonlySet<number> = new Set([CODE.concurrentTransactions, CODE.notEnoughReplicas]);
+const SEND_AGAIN: ReadonlySet<number> = new Set([
+  CODE.concurrentTransactions,
+  CODE.notEnoughReplicas,
+  CODE.notLeaderOrFollower,
+  CODE.leaderNotAvailable,
+  CODE.fencedLeaderEpoch,
+  CODE.unknownLeaderEpoch,
+]);
 /** The coordinator gives these also when its own append of the decision fails half-way (TransactionStateManager.appendTransactionToLog). */
 const UNDECIDED: ReadonlySet<number> = new Set([
   CODE.unknownServerError,
@@ -90,6 +97,10 @@ export async function openProducer(
 
 function fenced(transactionalId: string, code: number): FencedError {
   return new FencedError(`a newer owner of ${transactionalId} exists`, { code: "KAFKA_FENCED", cause: brokerError(transactionalId, code) });
+}
+
+interface NumberedBatch extends PartitionBatch {
+  readonly where: string;
 }
 
 interface QueuedSend {
@@ -169,34 +180,39 @@ class Producer implements TransactionalProducer {
       const producer = { producerId: this.#producerId, epoch: this.#epoch, sequence, transactional: true };
       return { where, to, batch: encodeBatch(records, { compression, defaultTimestampMs: Date.now(), producer }) };
     });
-    const leaders = new Map<string, string>();
-    for (const { where, to } of batches) {
-      const leader = await this.#cluster.retry(`leader of ${where}`, { repeatable: true }, () =>
-        this.#cluster.leaderOf(to.topic, to.partition),
-      );
-      leaders.set(where, leader);
-    }
     const offsets = new Map<string, number>();
-    await Promise.all(
-      [...Map.groupBy(batches, ({ where }) => leaders.get(where)!)].map(async ([leader, group]) => {
-        const baseOffsets = await this.#produce(leader, group);
-        for (const [i, { where }] of group.entries()) offsets.set(where, baseOffsets[i]!);
-      }),
-    );
+    await this.#deliver(batches, offsets, new Patience());
     return sends.map(({ where }) => offsets.get(where)!);
   }
 
-  /** The very batches may be sent again where none was appended; with one of several appended, the broker knows it by its sequence. */
-  async #produce(leader: string, batches: readonly PartitionBatch[]): Promise<number[]> {
-    const options = { transactionalId: this.#transactionalId, version: this.protocol === "V2" ? 12 : 11 } as const;
-    const patience = new Patience();
-    for (;;) {
-      try {
-        return await produceTo(this.#cluster, leader, batches, options);
-      } catch (thrown) {
-        if (!(thrown instanceof BrokerError) || !NOT_APPENDED.has(thrown.brokerCode) || !(await patience.wait())) throw thrown;
-      }
+  /**
+   * One request per leader. Where the answer is surely "not now" the very same batches go again, to whoever leads then: one that was appended
+   * after all is known to the broker by its sequence.
+   */
+  async #deliver(batches: readonly NumberedBatch[], offsets: Map<string, number>, patience: Patience): Promise<void> {
+    const byLeader = new Map<string, NumberedBatch[]>();
+    for (const batch of batches) {
+      const { topic, partition } = batch.to;
+      const leader = await this.#cluster.retry(`leader of ${batch.where}`, { repeatable: true }, () =>
+        this.#cluster.leaderOf(topic, partition),
+      );
+      const known = byLeader.get(leader);
+      if (known === undefined) byLeader.set(leader, [batch]);
+      else known.push(batch);
     }
+    const options = { transactionalId: this.#transactionalId, version: this.protocol === "V2" ? 12 : 11 } as const;
+    await Promise.all(
+      [...byLeader].map(async ([leader, group]) => {
+        try {
+          const baseOffsets = await produceTo(this.#cluster, leader, group, options);
+          for (const [i, { where }] of group.entries()) offsets.set(where, baseOffsets[i]!);
+        } catch (thrown) {
+          if (!(thrown instanceof BrokerError) || !SEND_AGAIN.has(thrown.brokerCode) || !(await patience.wait())) throw thrown;
+          if (thrown.brokerCode !== CODE.concurrentTransactions) this.#cluster.forget();
+          await this.#deliver(group, offsets, patience);
+        }
+      }),
+    );
   }
 
   async #addPartitions(sends: readonly QueuedSend[]): Promise<void> {

@@ -66,7 +66,7 @@ async function activeParts(session: Session): Promise<ReleaseParts> {
     "SELECT name, is_historical FROM data_sources WHERE is_active ORDER BY name",
   );
   return {
-    eventTypes: types.map((row) => ({ name: row.name, schemaVersion: row.schema_version, ...row.schema })),
+    eventTypes: types.map((row) => Object.assign({ name: row.name, schemaVersion: row.schema_version }, row.schema)),
     sources: sources.map((row) => ({ name: row.name, historical: row.is_historical })),
   };
 }

@@ -34,11 +34,6 @@ export function decodeColumns(schema: ArrowSchema, bytes: Uint8Array): ArrowTabl
   return guard(() => readStream(bytes, schema));
 }
 
-/** Reads a stream of any columns of our types. @throws CorruptStateError */
-export function decodeStream(bytes: Uint8Array): ArrowTable {
-  return guard(() => readStream(bytes, null));
-}
-
 /** The engine's own bounds checks are the second line behind ours. */
 function guard<T>(read: () => T): T {
   try {

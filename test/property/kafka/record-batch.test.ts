@@ -122,7 +122,7 @@ function buildLog(steps: readonly Step[]): { entries: LogEntry[]; aborted: (Abor
       transaction.entries.push(append(batchOf(offset, size, { producerId: BigInt(producer) }), size, true));
     } else end(producer, action === "commit");
   }
-  for (const producer of [...open.keys()]) end(producer, false);
+  for (const producer of open.keys()) end(producer, false);
   return { entries, aborted };
 }
 
