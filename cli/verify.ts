@@ -1,3 +1,5 @@
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Command, durationOption, EXIT, parseOptions, table } from "./command.ts";
 import { recountLedger, type Recount } from "./ledger-recount.ts";
 import { findPipeline, withKafka } from "./pipeline.ts";
@@ -25,10 +27,25 @@ examples:
     const recount = await withKafka(config, (kafka) =>
       recountLedger({ kafka, config, timeoutMs, stop, onStep: (step) => line.show(step) }),
     ).finally(() => line.end());
+    leaveVerdict(config.dataDir, recount);
     out(values.json === true ? `${JSON.stringify(recount)}\n` : describe(recount));
     return recount.verdict === "balanced" ? EXIT.ok : EXIT.checkFailed;
   },
 };
+
+/** For the status page. A folder that cannot be written to takes nothing from the answer. */
+function leaveVerdict(dataDir: string, { verdict, totals }: Recount): void {
+  const path = join(dataDir, "verify.json");
+  try {
+    writeFileSync(
+      `${path}.new`,
+      JSON.stringify({ atMs: Date.now(), verdict, lost: totals.lost, doubled: totals.doubled, raw: totals.raw }),
+    );
+    renameSync(`${path}.new`, path);
+  } catch {
+    // Read-only, or the pipeline of another machine.
+  }
+}
 
 export function describe({ verdict, lane, generation, totals, redelivered, mismatches, partitions }: Recount): string {
   if (verdict === "unknown") return `lane ${lane}, generation ${generation}\nunknown: nothing was produced, so nothing is shown\n`;

@@ -31,6 +31,8 @@ export interface StatusView {
   readonly generation: number;
   /** As the starter wrote it; null in a cloud environment. */
   readonly pipeline: unknown;
+  /** What `weir verify` found last; null = it has not run. */
+  readonly verified: unknown;
   readonly partitions: readonly PartitionView[] | null;
   readonly tables: TableView | null;
   /** Source -> what is wrong with it. */
@@ -55,18 +57,19 @@ export class StatusReader {
         problems[source] = toError(thrown).message;
         return null;
       });
-    const [pipeline, partitions, tables] = await Promise.all([
-      this.#pipeline(),
+    const [pipeline, verified, partitions, tables] = await Promise.all([
+      this.#file("status.json"),
+      this.#file("verify.json"),
       orNull("Kafka", this.#partitions()),
       orNull("ClickHouse", this.#tables()),
     ]);
     const { lane, generation } = this.#config;
-    return { atMs: nowMs, lane, generation, pipeline, partitions, tables, problems };
+    return { atMs: nowMs, lane, generation, pipeline, verified, partitions, tables, problems };
   }
 
-  async #pipeline(): Promise<unknown> {
+  async #file(name: string): Promise<unknown> {
     try {
-      return JSON.parse(await readFile(join(this.#config.dataDir, "status.json"), "utf8"));
+      return JSON.parse(await readFile(join(this.#config.dataDir, name), "utf8"));
     } catch {
       return null;
     }

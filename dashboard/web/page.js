@@ -62,6 +62,11 @@ function showLedger(status) {
     ["rows in ClickHouse", status.tables === null ? "unknown" : number(status.tables.rows)],
     ["events/s", rate === null ? "…" : number(Math.max(0, Math.round(rate)))],
   ];
+  const { verified } = status;
+  figures.push(
+    ["lost, by the last verify", verified === null ? "unknown" : number(verified.lost)],
+    ["doubled", verified === null ? "unknown" : number(verified.doubled)],
+  );
   at("ledger").replaceChildren(
     ...figures.map(([name, value]) => {
       const pair = document.createElement("div");

@@ -6,7 +6,7 @@ import { Random } from "./world.ts";
 
 const SEEDS = 2_000;
 const SEEDS_A_TEST = 250;
-const COLUMN_SEEDS = 150;
+const COLUMN_SEEDS = 100;
 const CONTROL_SEEDS = 60;
 
 function replay(report: Report, which: string): string {

@@ -218,9 +218,11 @@ class Scenario {
     if (!random.chance(0.2)) return;
     // A second invocation begins anywhere at or below the frontier and may reach beyond nothing.
     const again = Math.max(0, first - random.int(0, 8));
-    this.#world.at(random.next() * 20, null, () =>
-      this.#broker.append(VALID, [this.#kit.block(again, first + rows - again, this.#world.nowMs)]),
-    );
+    this.#world.at(random.next() * 20, null, () => this.#appendBlock(again, first + rows - again));
+  }
+
+  #appendBlock(first: number, rows: number): void {
+    this.#blocksEnd = this.#broker.append(VALID, [this.#kit.block(first, rows, this.#world.nowMs)]) + 1;
   }
 
   #disturb(): void {
