@@ -21,8 +21,18 @@ import type { FoldFactory, TaskOptions } from "./runtime/ports.ts";
 import { rebuildProgress } from "./runtime/rebuild-progress.ts";
 
 function foldsOf(config: Config, partition: number): FoldFactory {
-  const { generation, historical, outOfOrdernessMs, idleMarginMs, dedupHorizonMs, cutRows, cutMs } = config;
-  const options: FoldOptions = { generation, partition, historical, outOfOrdernessMs, idleMarginMs, dedupHorizonMs, cutRows, cutMs };
+  const { generation, historical, outOfOrdernessMs, idleMarginMs, dedupHorizonMs, cutRows, cutMs, maxTableRows } = config;
+  const options: FoldOptions = {
+    generation,
+    partition,
+    historical,
+    outOfOrdernessMs,
+    idleMarginMs,
+    dedupHorizonMs,
+    cutRows,
+    cutMs,
+    maxTableRows,
+  };
   return { version: FOLD_VERSION, create: () => createFold(options), restore: (state) => restoreFold(options, state) };
 }
 

@@ -8,13 +8,18 @@
  */
 import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
 import { createWriteStream, type WriteStream } from "node:fs";
-import type { Readable, Writable } from "node:stream";
+import type { Duplex, Readable } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 import { UnavailableError } from "#shared/kernel/errors.ts";
 
-/** `$1` = seconds between the parent's end and the kill. The pipe is on descriptor 3, which the program does not inherit. */
-const SHELL = `grace=$1; shift; ( exec </dev/null >/dev/null 2>&1; read -r end <&3; [ "$grace" = 0 ] || sleep "$grace"; kill -s KILL -- -$$ ) & exec "$@" 3<&-`;
+/**
+ * `$1` = seconds between the parent's end and the kill. The pipe is on descriptor 3, which the program does not inherit. A line on it comes
+ * from a living parent after the program's end: kill what is left of the group at once.
+ */
+const SHELL = `grace=$1; shift; ( exec </dev/null >/dev/null 2>&1; read -r end <&3 || [ "$grace" = 0 ] || sleep "$grace"; kill -s KILL -- -$$ ) & exec "$@" 3<&-`;
 
 const LAST_LINES = 10;
+const WATCHER_END_LIMIT_MS = 1_000;
 
 export interface ChildOptions {
   readonly name: string;
@@ -77,8 +82,10 @@ function watch(child: ChildProcess, name: string, log: WriteStream): Child {
   const lines: string[] = [];
   const listeners: ((line: string) => void)[] = [];
   let exit: ChildExit | undefined;
-  const lifeline = child.stdio[3] as Writable;
+  const lifeline = child.stdio[3] as Duplex;
   lifeline.on("error", () => {});
+  const watcherGone = new Promise<void>((resolve) => lifeline.once("close", resolve));
+  lifeline.resume();
   child.stdin?.on("error", () => {});
 
   const keep = (stream: Readable, onLine?: (line: string) => void): void => {
@@ -103,10 +110,14 @@ function watch(child: ChildProcess, name: string, log: WriteStream): Child {
 
   const exited = new Promise<ChildExit>((resolve) => {
     child.once("exit", (code, signal) => {
-      exit = { code, signal };
-      // Closing the pipe sends the watcher, and with it whatever the child left in its group.
-      lifeline.destroy();
-      resolve(exit);
+      const facts: ChildExit = { code, signal };
+      exit = facts;
+      // Sends the watcher, and with it whatever the child left in its group; who waits for the end waits for theirs too.
+      lifeline.end("now\n");
+      void Promise.race([watcherGone, pause(WATCHER_END_LIMIT_MS)]).then(() => {
+        lifeline.destroy();
+        resolve(facts);
+      });
     });
     child.once("close", () => log.end());
   });

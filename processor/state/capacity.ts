@@ -4,7 +4,7 @@ import { CapacityError } from "#shared/kernel/errors.ts";
 export function tableFull(table: string, limit: number): CapacityError {
   return new CapacityError(`state table ${table} is full: ${limit} rows`, {
     code: "STATE_TABLE_FULL",
-    hint: `raise maxTableRows, or shorten what fills ${table} (${CAUSE[table] ?? "keys"})`,
+    hint: `raise WEIR_MAX_TABLE_ROWS, or shorten what fills ${table} (${CAUSE[table] ?? "keys"})`,
   });
 }
 

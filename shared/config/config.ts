@@ -44,6 +44,8 @@ const schema = z.strictObject({
   cutMs: z.coerce.number().int().min(10).max(60_000).default(1_000),
   /** A quiet partition gets a tick after this long. */
   idleTickMs: z.coerce.number().int().min(50).max(60_000).default(500),
+  /** Rows per state table of a partition: beyond it the partition stops with an error that names the table; nothing is evicted silently. */
+  maxTableRows: z.coerce.number().int().min(1_000).max(1_000_000_000).default(16_000_000),
   snapshotIntervalMs: z.coerce.number().int().min(100).max(3_600_000).default(60_000),
   transactionTimeoutMs: z.coerce.number().int().min(10_000).max(900_000).default(60_000),
 

@@ -94,12 +94,12 @@ describe("a running pipeline", () => {
     dir = folder();
     starter = start(dir, "--rate", "500");
     await starter.says(/weir runs/);
-  });
+  }, 60_000);
 
   afterAll(async () => {
     squatter.close();
     await sweep();
-  });
+  }, 60_000);
 
   it("has said how long the first event took, where everything is, and what to do next", () => {
     expect(starter.stderr).toMatch(/first event in ClickHouse after \d+\.\d s/);

@@ -1,5 +1,6 @@
 /** Record batches as a broker stores them. The markers are written here by hand, from the format's description, not by the code under test. */
 import { crc32c } from "@node-rs/crc32";
+import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
 import { encodeBatch, NO_PRODUCER } from "#shared/clients/kafka/record-batch.ts";
 import type { Compression } from "#shared/clients/kafka/types.ts";
 
@@ -14,7 +15,7 @@ export function batchOf(baseOffset: number, size: number, options: { producerId?
   const records = Array.from({ length: size }, (_, i) => ({ key: null, value: Buffer.from(`v${baseOffset + i}`) }));
   const { producerId, compression = "none" } = options;
   const producer = producerId === undefined ? NO_PRODUCER : { producerId, epoch: 0, sequence: 0, transactional: true };
-  return at(encodeBatch(records, { compression, defaultTimestampMs: 0, producer }), baseOffset);
+  return at(encodeBatch(records, { compression, defaultTimestampMs: 0, producer, pool: new BufferPool() }), baseOffset);
 }
 
 export function resealed(batch: Buffer): Buffer {

@@ -10,6 +10,7 @@ import { connect as connectTls } from "node:tls";
 import { assert } from "../../kernel/assert.ts";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
 import { ConnectionLostError } from "./broker-error.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import { authenticate } from "./sasl.ts";
 import type { KafkaOptions } from "./types.ts";
 import { type Body, WireReader, WireWriter } from "./wire.ts";
@@ -35,6 +36,8 @@ const ANSWER_BYTES_MAX = 256 << 20;
 /** Of the session that the broker grants (KIP-368): leaves time for a request under way. */
 const SESSION_SHARE = 0.8;
 
+export type AnswerReader<T> = (reader: WireReader, frame: Buffer) => T;
+
 interface Waiting {
   readonly correlationId: number;
   resolve(frame: Buffer): void;
@@ -43,6 +46,7 @@ interface Waiting {
 
 export class BrokerConnection {
   readonly #clientId: string;
+  readonly #pool: BufferPool;
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   #socket: Socket | undefined;
   #scratchAt = 0;
@@ -55,13 +59,14 @@ export class BrokerConnection {
   #usedAtMs = performance.now();
   #sessionEndsAtMs = Number.POSITIVE_INFINITY;
 
-  private constructor(clientId: string) {
+  private constructor(clientId: string, pool: BufferPool) {
     this.#clientId = clientId;
+    this.#pool = pool;
   }
 
   /** Connected and authenticated. @throws UnavailableError, or OperatingError KAFKA_AUTH or KAFKA_TLS, which trying again does not mend. */
-  static async open(address: string, options: KafkaOptions): Promise<BrokerConnection> {
-    const connection = new BrokerConnection(options.clientId);
+  static async open(address: string, options: KafkaOptions, pool: BufferPool): Promise<BrokerConnection> {
+    const connection = new BrokerConnection(options.clientId, pool);
     try {
       await connection.#connect(address, options.tls ?? false);
       if (options.sasl !== undefined) {
@@ -120,8 +125,11 @@ export class BrokerConnection {
     });
   }
 
-  /** @throws ConnectionLostError when the answer does not come: the request may or may not have been carried out. */
-  async request<T>(api: Api, body: Body, read: (reader: WireReader) => T, timeoutMs: number): Promise<T> {
+  /**
+   * `read` may keep views of the answer, or give `frame` back to the pool when it kept none.
+   * @throws ConnectionLostError when the answer does not come: the request may or may not have been carried out.
+   */
+  async request<T>(api: Api, body: Body, read: AnswerReader<T>, timeoutMs: number): Promise<T> {
     assert(this.#waiting === undefined, "a connection serves one request at a time");
     const flexible = api.flexible !== false;
     const timer = setTimeout(() => this.#fail(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
@@ -143,7 +151,7 @@ export class BrokerConnection {
     const reader = new WireReader(frame);
     reader.int32();
     if (flexible && api.plainResponseHeader !== true) reader.tags();
-    return read(reader);
+    return read(reader, frame);
   }
 
   #write(api: Api, correlationId: number, flexible: boolean, body: Body): void {
@@ -188,7 +196,7 @@ export class BrokerConnection {
       this.#fail(new Error("it answered more than was asked"));
       return;
     }
-    this.#frame = length <= SCRATCH_BYTES ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(length);
+    this.#frame = this.#pool.take(length);
     this.#scratch.copy(this.#frame, 0, 4, 4 + first);
     this.#frameAt = first;
   }

@@ -63,12 +63,14 @@ class ClusterClient implements Kafka {
       compression: options?.compression ?? "none",
       defaultTimestampMs: Date.now(),
       producer: NO_PRODUCER,
+      pool: this.#cluster.pool,
     });
     const what = `produce to ${to.topic}/${to.partition}`;
     try {
       return await this.#cluster.retry(what, { repeatable: false }, async () => {
         const leader = await this.#cluster.leaderOf(to.topic, to.partition);
         const [baseOffset] = await produceTo(this.#cluster, leader, [{ to, batch }], { transactionalId: null, version: PRODUCE_VERSION });
+        this.#cluster.pool.give(batch);
         return baseOffset!;
       });
     } catch (thrown) {

@@ -6,11 +6,12 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
-import { type Api, BrokerConnection } from "./broker-connection.ts";
+import { type AnswerReader, type Api, BrokerConnection } from "./broker-connection.ts";
 import { BrokerError, CODE, ConnectionLostError, brokerError } from "./broker-error.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import { readMetadata, readTransactionVersion, type TopicLeaders } from "./metadata.ts";
 import type { KafkaOptions } from "./types.ts";
-import { type Body, type WireReader, WireWriter } from "./wire.ts";
+import { type Body, WireWriter } from "./wire.ts";
 
 const METADATA: Api = { name: "Metadata", key: 3, version: 9 };
 const FIND_COORDINATOR: Api = { name: "FindCoordinator", key: 10, version: 4 };
@@ -22,6 +23,7 @@ const RETRY_UP_TO_MS = 500;
 const UNKNOWN_TOPIC_MS = 1_500;
 
 export class Cluster {
+  readonly pool = new BufferPool();
   readonly #options: KafkaOptions;
   readonly #requestTimeoutMs: number;
   readonly #unavailableAfterMs: number;
@@ -76,7 +78,7 @@ export class Cluster {
   }
 
   /** One request to one broker. Throws ConnectionLostError when the answer does not come, UnavailableError when there is no connection. */
-  async request<T>(address: string, api: Api, body: Body, read: (reader: WireReader) => T, timeoutMs = this.#requestTimeoutMs): Promise<T> {
+  async request<T>(address: string, api: Api, body: Body, read: AnswerReader<T>, timeoutMs = this.#requestTimeoutMs): Promise<T> {
     const connection = await this.#acquire(address);
     this.#open.add(connection);
     try {
@@ -98,7 +100,7 @@ export class Cluster {
       if (connection.isUsable) return connection;
       this.#discard(connection);
     }
-    const connection = await BrokerConnection.open(address, this.#options);
+    const connection = await BrokerConnection.open(address, this.#options, this.pool);
     if (!this.#closed) return connection;
     connection.close();
     throw closedError();
@@ -120,7 +122,7 @@ export class Cluster {
   }
 
   /** The first of the configured brokers that answers. */
-  async #anyBroker<T>(api: Api, body: Body, read: (reader: WireReader) => T): Promise<T> {
+  async #anyBroker<T>(api: Api, body: Body, read: AnswerReader<T>): Promise<T> {
     let failure: unknown;
     for (const address of this.#options.brokers) {
       try {

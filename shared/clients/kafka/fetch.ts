@@ -1,6 +1,7 @@
 /** Fetch v12: the last version that names topics by name. Sessionless (KIP-227): each request says all it wants. */
 import { brokerError, CODE } from "./broker-error.ts";
 import type { Api } from "./broker-connection.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { Cluster } from "./cluster.ts";
 import { type AbortedTransaction, decodeBatches } from "./record-batch.ts";
 import type { FetchedPartition, FetchOptions, FetchRequest } from "./types.ts";
@@ -22,6 +23,36 @@ interface Answer {
   readonly logStartOffset: number;
   readonly aborted: readonly AbortedTransaction[];
   readonly bytes: Buffer;
+  readonly frame: SharedFrame;
+}
+
+/** The receive buffer behind the partitions of one answer: goes back to the pool when each of them has done with it. */
+class SharedFrame {
+  readonly #pool: BufferPool;
+  readonly #frame: Buffer;
+  #users = 0;
+
+  constructor(pool: BufferPool, frame: Buffer) {
+    this.#pool = pool;
+    this.#frame = frame;
+  }
+
+  addUser(): void {
+    this.#users += 1;
+  }
+
+  release(): void {
+    this.#users -= 1;
+    if (this.#users === 0) this.#pool.give(this.#frame);
+  }
+}
+
+function once(release: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) release();
+    done = true;
+  };
 }
 
 export async function fetchFrom(cluster: Cluster, requests: readonly FetchRequest[], options: FetchOptions): Promise<FetchedPartition[]> {
@@ -35,7 +66,13 @@ export async function fetchFrom(cluster: Cluster, requests: readonly FetchReques
   const maxWaitMs = options.maxWaitMs ?? MAX_WAIT_MS;
   const answers = await Promise.all(
     [...byLeader].map(([leader, wanted]) =>
-      cluster.request(leader, FETCH, encodeFetch(wanted, options), readAnswers, maxWaitMs + ANSWER_MS),
+      cluster.request(
+        leader,
+        FETCH,
+        encodeFetch(wanted, options),
+        (reader, frame) => readAnswers(reader, frame, cluster.pool),
+        maxWaitMs + ANSWER_MS,
+      ),
     ),
   );
   const found = new Map(answers.flat().map((answer) => [`${answer.topic}/${answer.partition}`, answer]));
@@ -47,8 +84,10 @@ export async function fetchFrom(cluster: Cluster, requests: readonly FetchReques
       throw brokerError(answer.code === CODE.offsetOutOfRange ? `${where} at offset ${request.offset}` : where, answer.code);
     }
     const aborted = options.isolation === "read_committed" ? answer.aborted : [];
-    const { records, nextOffset } = decodeBatches(answer.bytes, request.offset, aborted, where);
+    const { records, nextOffset, viewsAnswer } = decodeBatches(answer.bytes, request.offset, aborted, where);
     const { highWatermarkOffset, lastStableOffset, logStartOffset } = answer;
+    const release = once(() => answer.frame.release());
+    if (!viewsAnswer) release();
     return {
       topic: request.topic,
       partition: request.partition,
@@ -57,6 +96,7 @@ export async function fetchFrom(cluster: Cluster, requests: readonly FetchReques
       logStartOffset,
       records,
       nextOffset,
+      release,
     };
   });
 }
@@ -95,13 +135,14 @@ function encodeFetch(requests: readonly FetchRequest[], options: FetchOptions): 
     .finish();
 }
 
-function readAnswers(reader: WireReader): Answer[] {
+function readAnswers(reader: WireReader, frame: Buffer, pool: BufferPool): Answer[] {
+  const shared = new SharedFrame(pool, frame);
   reader.int32();
   const code = reader.int16();
   reader.int32();
   const topics = reader.array(() => {
     const topic = reader.string();
-    const partitions = reader.array(() => readPartition(reader, topic));
+    const partitions = reader.array(() => readPartition(reader, topic, shared));
     reader.tags();
     return partitions;
   });
@@ -109,7 +150,8 @@ function readAnswers(reader: WireReader): Answer[] {
   return topics.flat();
 }
 
-function readPartition(reader: WireReader, topic: string): Answer {
+function readPartition(reader: WireReader, topic: string, frame: SharedFrame): Answer {
+  frame.addUser();
   const partition = reader.int32();
   const code = reader.int16();
   const highWatermarkOffset = reader.int64();
@@ -124,5 +166,5 @@ function readPartition(reader: WireReader, topic: string): Answer {
   reader.int32();
   const bytes = reader.nullableBytes() ?? Buffer.alloc(0);
   reader.tags();
-  return { topic, partition, code, highWatermarkOffset, lastStableOffset, logStartOffset, aborted, bytes };
+  return { topic, partition, code, highWatermarkOffset, lastStableOffset, logStartOffset, aborted, bytes, frame };
 }

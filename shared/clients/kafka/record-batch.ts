@@ -7,6 +7,7 @@
 import { crc32c } from "@node-rs/crc32";
 import { assert } from "../../kernel/assert.ts";
 import { CorruptStateError } from "../../kernel/errors.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import { CODEC_IDS, compress, decompress } from "./compression.ts";
 import type { Compression, FetchedRecord, OutgoingRecord, RecordHeader } from "./types.ts";
 
@@ -98,13 +99,19 @@ function writeRecord(bytes: Buffer, start: number, record: OutgoingRecord, offse
   return at;
 }
 
-/** One batch, of at least one record. `defaultTimestampMs` is for records that name none. Values are copied. */
-export function encodeBatch(
-  records: readonly OutgoingRecord[],
-  options: { readonly compression: Compression; readonly defaultTimestampMs: number; readonly producer: BatchProducer },
-): Buffer {
+export interface BatchOptions {
+  readonly compression: Compression;
+  /** For records that name none. */
+  readonly defaultTimestampMs: number;
+  readonly producer: BatchProducer;
+  /** Takes the batch back when it was sent. */
+  readonly pool: BufferPool;
+}
+
+/** One batch, of at least one record. Values are copied. */
+export function encodeBatch(records: readonly OutgoingRecord[], options: BatchOptions): Buffer {
   assert(records.length > 0, "a batch holds at least one record");
-  const { compression, defaultTimestampMs, producer } = options;
+  const { compression, defaultTimestampMs, producer, pool } = options;
   const base = records[0]!.timestampMs ?? defaultTimestampMs;
   let maxTimestampMs = base;
   let size = 0;
@@ -115,11 +122,11 @@ export function encodeBatch(
     size += varintBytes(length) + length;
   }
   const plain = compression === "none";
-  const body = Buffer.allocUnsafe(plain ? HEADER_BYTES + size : size);
+  const body = pool.take(plain ? HEADER_BYTES + size : size);
   let at = plain ? HEADER_BYTES : 0;
   for (let i = 0; i < records.length; i++)
     at = writeRecord(body, at, records[i]!, i, (records[i]!.timestampMs ?? defaultTimestampMs) - base);
-  const batch = plain ? body : Buffer.concat([Buffer.allocUnsafe(HEADER_BYTES), compress(compression, body)]);
+  const batch = plain ? body : packed(compression, body, pool);
   writeInt64(batch, 0, 0);
   batch.writeInt32BE(batch.length - LENGTH_END, 8);
   batch.writeInt32BE(-1, 12);
@@ -133,6 +140,15 @@ export function encodeBatch(
   batch.writeInt32BE(producer.sequence, 53);
   batch.writeInt32BE(records.length, 57);
   batch.writeUInt32BE(crc32c(batch.subarray(ATTRIBUTES_AT)), CRC_AT);
+  return batch;
+}
+
+/** Compressed, behind room for the head. */
+function packed(compression: Compression, body: Buffer, pool: BufferPool): Buffer {
+  const content = compress(compression, body);
+  const batch = pool.take(HEADER_BYTES + content.length);
+  content.copy(batch, HEADER_BYTES);
+  pool.give(body);
   return batch;
 }
 
@@ -154,6 +170,8 @@ export interface DecodedBatches {
   readonly records: FetchedRecord[];
   /** Behind the last complete batch, or the offset asked for when there was none. */
   readonly nextOffset: number;
+  /** Whether records are views of the answer itself. Those of compressed batches are not. */
+  readonly viewsAnswer: boolean;
 }
 
 /**
@@ -167,6 +185,7 @@ export function decodeBatches(bytes: Buffer, fromOffset: number, aborted: readon
   const aborting = new Set<bigint>();
   let nextAborted = 0;
   let nextOffset = fromOffset;
+  let viewsAnswer = false;
   let at = 0;
   while (at + HEADER_BYTES <= bytes.length) {
     const end = at + LENGTH_END + bytes.readInt32BE(at + 8);
@@ -185,11 +204,12 @@ export function decodeBatches(bytes: Buffer, fromOffset: number, aborted: readon
       if (isAbortMarker(bytes.subarray(at + HEADER_BYTES, end))) aborting.delete(producerId);
     } else if ((attributes & TRANSACTIONAL) === 0 || !aborting.has(producerId)) {
       decodeRecords(bytes.subarray(at, end), baseOffset, attributes, fromOffset, records, where);
+      viewsAnswer ||= (attributes & CODEC_MASK) === 0;
     }
     nextOffset = Math.max(nextOffset, lastOffset + 1);
     at = end;
   }
-  return { records, nextOffset };
+  return { records, nextOffset, viewsAnswer };
 }
 
 /** Key of a control record: version i16, type i16 (0 abort, 1 commit). */

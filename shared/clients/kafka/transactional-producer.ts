@@ -178,10 +178,15 @@ class Producer implements TransactionalProducer {
       const sequence = this.#sequences.get(where) ?? 0;
       this.#sequences.set(where, (sequence + records.length) % 0x8000_0000);
       const producer = { producerId: this.#producerId, epoch: this.#epoch, sequence, transactional: true };
-      return { where, to, batch: encodeBatch(records, { compression, defaultTimestampMs: Date.now(), producer }) };
+      return {
+        where,
+        to,
+        batch: encodeBatch(records, { compression, defaultTimestampMs: Date.now(), producer, pool: this.#cluster.pool }),
+      };
     });
     const offsets = new Map<string, number>();
     await this.#deliver(batches, offsets, new Patience());
+    for (const { batch } of batches) this.#cluster.pool.give(batch);
     return sends.map(({ where }) => offsets.get(where)!);
   }
 

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Api, BrokerConnection } from "#shared/clients/kafka/broker-connection.ts";
+import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
 import { ConnectionLostError } from "#shared/clients/kafka/broker-error.ts";
 import { WireWriter } from "#shared/clients/kafka/wire.ts";
 import { UnavailableError } from "#shared/kernel/errors.ts";
@@ -42,7 +43,7 @@ async function connectTo(answer: (socket: Socket, request: Buffer) => unknown): 
   const { port } = await new Promise<{ port: number }>((resolve) => {
     server!.listen(0, "127.0.0.1", () => resolve(server!.address() as { port: number }));
   });
-  connection = await BrokerConnection.open(`127.0.0.1:${port}`, { brokers: [], clientId: "test" });
+  connection = await BrokerConnection.open(`127.0.0.1:${port}`, { brokers: [], clientId: "test" }, new BufferPool());
   return connection;
 }
 
@@ -146,7 +147,7 @@ test("an idle connection that the broker closes is not used again", async () => 
 });
 
 test("nobody listening is said with the address", async () => {
-  const opening = BrokerConnection.open("127.0.0.1:1", { brokers: [], clientId: "test" });
+  const opening = BrokerConnection.open("127.0.0.1:1", { brokers: [], clientId: "test" }, new BufferPool());
   await expect(opening).rejects.toBeInstanceOf(UnavailableError);
   await expect(opening).rejects.toThrow("127.0.0.1:1");
 });

@@ -76,7 +76,7 @@ describe("the fold stops", () => {
     const thrown = thrownBy(() => runFold(log, options));
     expect(thrown).toBeInstanceOf(CapacityError);
     expect(thrown).toMatchObject({ code: "STATE_TABLE_FULL", message: `state table ${table} is full: 50 rows` });
-    expect((thrown as CapacityError).hint).toContain("maxTableRows");
+    expect((thrown as CapacityError).hint).toContain("WEIR_MAX_TABLE_ROWS");
   });
 });
 
