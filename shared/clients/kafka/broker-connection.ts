@@ -10,21 +10,11 @@ import { connect as connectTls } from "node:tls";
 import { assert } from "../../kernel/assert.ts";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
 import { ConnectionLostError } from "./broker-error.ts";
+import type { Api } from "./api.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import { authenticate } from "./sasl.ts";
 import type { KafkaOptions } from "./types.ts";
 import { type Body, WireReader, WireWriter } from "./wire.ts";
-
-/** A request of fixed version. */
-export interface Api {
-  readonly name: string;
-  readonly key: number;
-  readonly version: number;
-  /** False: a version before KIP-482, without tagged fields in either header. */
-  readonly flexible?: boolean;
-  /** ApiVersions answers without tagged fields in the header, so that any client can read it. */
-  readonly plainResponseHeader?: boolean;
-}
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const KEEP_ALIVE_MS = 30_000;

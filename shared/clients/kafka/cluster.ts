@@ -6,7 +6,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
-import { type AnswerReader, type Api, BrokerConnection } from "./broker-connection.ts";
+import type { Api } from "./api.ts";
+import { type AnswerReader, BrokerConnection } from "./broker-connection.ts";
 import { BrokerError, CODE, ConnectionLostError, brokerError } from "./broker-error.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { readMetadata, readTransactionVersion, type TopicLeaders } from "./metadata.ts";

@@ -1,6 +1,6 @@
 /** Fetch v12: the last version that names topics by name. Sessionless (KIP-227): each request says all it wants. */
 import { brokerError, CODE } from "./broker-error.ts";
-import type { Api } from "./broker-connection.ts";
+import type { Api } from "./api.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { Cluster } from "./cluster.ts";
 import { type AbortedTransaction, decodeBatches } from "./record-batch.ts";

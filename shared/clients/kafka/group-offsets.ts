@@ -1,6 +1,6 @@
 /** Offsets of consumer groups, without membership: generation -1, member ''. */
 import { brokerError, CODE } from "./broker-error.ts";
-import type { Api } from "./broker-connection.ts";
+import type { Api } from "./api.ts";
 import type { Cluster } from "./cluster.ts";
 import type { CommittedOffset, TopicPartition } from "./types.ts";
 import { type WireReader, WireWriter } from "./wire.ts";

@@ -1,5 +1,5 @@
 /** ListOffsets v7. */
-import type { Api } from "./broker-connection.ts";
+import type { Api } from "./api.ts";
 import { brokerError, CODE } from "./broker-error.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Isolation, TopicPartition } from "./types.ts";

@@ -2,7 +2,7 @@
 import { callbackify } from "node:util";
 import { saslOAuthBearer, saslPlain, saslScramSha } from "@platformatic/kafka";
 import { OperatingError, toError } from "../../kernel/errors.ts";
-import type { Api } from "./broker-connection.ts";
+import type { Api } from "./api.ts";
 import { CODE, nameOfCode } from "./broker-error.ts";
 import type { KafkaOptions } from "./types.ts";
 import { type Body, type WireReader, WireWriter } from "./wire.ts";

@@ -10,7 +10,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { FencedError, OperatingError, toError, TransientError, UnknownOutcomeError } from "../../kernel/errors.ts";
 import { BrokerError, brokerError, CODE, ConnectionLostError, isFencing } from "./broker-error.ts";
-import type { Api } from "./broker-connection.ts";
+import type { Api } from "./api.ts";
 import type { Cluster } from "./cluster.ts";
 import { readCommitCode, writeOffsets } from "./group-offsets.ts";
 import { type PartitionBatch, produceTo } from "./produce.ts";

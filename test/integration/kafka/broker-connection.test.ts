@@ -2,7 +2,8 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
-import { type Api, BrokerConnection } from "#shared/clients/kafka/broker-connection.ts";
+import type { Api } from "#shared/clients/kafka/api.ts";
+import { BrokerConnection } from "#shared/clients/kafka/broker-connection.ts";
 import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
 import { ConnectionLostError } from "#shared/clients/kafka/broker-error.ts";
 import { WireWriter } from "#shared/clients/kafka/wire.ts";

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { createTopics, deleteTopics, listTopics } from "#shared/clients/kafka/admin.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
 import { readCommitted } from "#shared/clients/kafka/independent-reader.ts";
-import type { Compression, Kafka, OutgoingRecord } from "#shared/clients/kafka/types.ts";
+import type { Compression, FetchedPartition, Kafka, OutgoingRecord } from "#shared/clients/kafka/types.ts";
 import { OperatingError, UnavailableError } from "#shared/kernel/errors.ts";
 import { createTestTopic, readAll, readIndependently, textOf, textRecords, uniqueName } from "#test/support/kafka-topic.ts";
 
@@ -84,6 +84,25 @@ describe("produce and fetch", () => {
     // A long poll does not hold up what else the client does.
     await kafka.produce({ topic, partition: 0 }, textRecords("x"));
     expect((await waiting)[0]!.records.map(textOf)).toEqual(["x"]);
+  });
+
+  test("leave an answer as it is while others come; one released serves the next", async () => {
+    const topic = await createTestTopic(broker);
+    const at = { topic, partition: 0 };
+    for (const letter of ["a", "b", "c"]) await kafka.produce(at, [{ key: null, value: Buffer.alloc(500_000, letter) }]);
+    const one = async (offset: number): Promise<FetchedPartition> =>
+      (await kafka.fetch([{ ...at, offset }], { isolation: "read_committed", partitionMaxBytes: 1 }))[0]!;
+    const first = await one(0);
+    const second = await one(1);
+    expect([first, second].map(({ records }) => textOf(records[0]!)!.slice(0, 3))).toEqual(["aaa", "bbb"]);
+    const memory = first.records[0]!.value!.buffer;
+    expect(second.records[0]!.value!.buffer).not.toBe(memory);
+    first.release!();
+    first.release!();
+    const third = await one(2);
+    expect(third.records[0]!.value!.buffer).toBe(memory);
+    expect(textOf(second.records[0]!)).toBe("b".repeat(500_000));
+    expect(textOf(third.records[0]!)).toBe("c".repeat(500_000));
   });
 
   test("a hundred at a time keep each partition's order", async () => {
