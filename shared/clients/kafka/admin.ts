@@ -1,8 +1,12 @@
 /** Topics, by kafkajs' admin client: rare calls, where its maturity counts and its speed does not. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Admin } from "kafkajs";
 import type { TopicSpec } from "../../events/topic-specs.ts";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
 import { brokersOf, type ClusterAddress, kafkaJs } from "./kafkajs-client.ts";
+
+const LEADERS_LIMIT_MS = 30_000;
+const LEADERS_POLL_MS = 50;
 
 async function withAdmin<T>(address: ClusterAddress, work: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = kafkaJs(address, "weir-admin").admin();
@@ -41,7 +45,8 @@ export async function createTopics(address: ClusterAddress, specs: readonly Topi
     const missing = specs.filter(({ topic }) => !existing.has(topic));
     if (missing.length === 0) return;
     await admin.createTopics({
-      waitForLeaders: true,
+      // Its own wait gives up when a broker's metadata lags behind the controller's answer.
+      waitForLeaders: false,
       topics: missing.map(({ topic, partitions, replicationFactor, config }) => ({
         topic,
         numPartitions: partitions,
@@ -49,7 +54,23 @@ export async function createTopics(address: ClusterAddress, specs: readonly Topi
         configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
       })),
     });
+    await haveLeaders(admin, missing);
   });
+}
+
+/** Metadata reaches the brokers a moment after the controller has answered; until then they deny that the topic exists. */
+async function haveLeaders(admin: Admin, specs: readonly TopicSpec[]): Promise<void> {
+  const deadline = performance.now() + LEADERS_LIMIT_MS;
+  for (;;) {
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: specs.map(({ topic }) => topic) });
+      if (topics.every(({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0))) return;
+    } catch (thrown) {
+      if (performance.now() > deadline || (thrown as { readonly retriable?: boolean }).retriable !== true) throw thrown;
+    }
+    if (performance.now() > deadline) throw new Error(`new topics have no leaders after ${LEADERS_LIMIT_MS / 1_000} s`);
+    await sleep(LEADERS_POLL_MS);
+  }
 }
 
 export async function listTopics(address: ClusterAddress): Promise<string[]> {
