@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import type { Kafka } from "#shared/clients/kafka/types.ts";
 import { toError } from "#shared/kernel/errors.ts";
 import { runService } from "#shared/telemetry/service.ts";
 import { StatusReader, type StatusView } from "./status-reader.ts";
@@ -38,7 +39,15 @@ function isOwn(request: IncomingMessage, port: number): boolean {
 }
 
 await runService("status", async ({ config, log, stop, ready }) => {
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-status", unavailableAfterMs: 3_000 });
+  // Opened by the first look that finds it: a page about an outage must not need the part that is out.
+  let opened: Promise<Kafka> | undefined;
+  const kafka = (): Promise<Kafka> =>
+    (opened ??= openKafka({ brokers: config.kafka.split(","), clientId: "weir-status", unavailableAfterMs: 3_000 }).catch(
+      (thrown: unknown) => {
+        opened = undefined;
+        throw thrown;
+      },
+    ));
   const clickhouse = new Clickhouse({
     url: config.clickhouse,
     user: config.clickhouseUser,
@@ -46,11 +55,15 @@ await runService("status", async ({ config, log, stop, ready }) => {
     requestTimeoutMs: 5_000,
   });
   const reader = new StatusReader(config, kafka, clickhouse);
-  let latest: { readonly atMs: number; readonly view: Promise<StatusView> } | undefined;
+  let latest: { readonly atMs: number; readonly view: Promise<StatusView>; isRead: boolean } | undefined;
 
   const status = (): Promise<StatusView> => {
     const nowMs = Date.now();
-    if (latest === undefined || nowMs - latest.atMs > FRESH_MS) latest = { atMs: nowMs, view: reader.read(nowMs) };
+    // A read that waits for a source that is down is shared too, however long it takes.
+    if (latest === undefined || (latest.isRead && nowMs - latest.atMs > FRESH_MS)) {
+      const entry = { atMs: nowMs, view: reader.read(nowMs).finally(() => (entry.isRead = true)), isRead: false };
+      latest = entry;
+    }
     return latest.view;
   };
 
@@ -82,5 +95,9 @@ await runService("status", async ({ config, log, stop, ready }) => {
   server.close();
   server.closeAllConnections();
   await clickhouse.close();
-  await kafka.close();
+  // Still opening or refused: nothing to close, and the process ends anyway.
+  await opened?.then(
+    (client) => client.close(),
+    () => {},
+  );
 });

@@ -41,10 +41,10 @@ export interface StatusView {
 
 export class StatusReader {
   readonly #config: Config;
-  readonly #kafka: Kafka;
+  readonly #kafka: () => Promise<Kafka>;
   readonly #clickhouse: Clickhouse;
 
-  constructor(config: Config, kafka: Kafka, clickhouse: Clickhouse) {
+  constructor(config: Config, kafka: () => Promise<Kafka>, clickhouse: Clickhouse) {
     this.#config = config;
     this.#kafka = kafka;
     this.#clickhouse = clickhouse;
@@ -77,16 +77,17 @@ export class StatusReader {
 
   async #partitions(): Promise<PartitionView[]> {
     const { lane, partitions } = this.#config;
+    const kafka = await this.#kafka();
     const numbers = Array.from({ length: partitions }, (_, partition) => partition);
     const topic = topicName(lane, "valid");
-    const committed = await this.#kafka.committedOffsets(
+    const committed = await kafka.committedOffsets(
       groupId(this.#config, "processor"),
       numbers.map((partition) => ({ topic, partition })),
       { requireStable: false },
     );
     return Promise.all(
       numbers.map(async (partition) => {
-        const rawEnd = await this.#kafka.listOffset({ topic: topicName(lane, "raw"), partition }, "latest", "read_committed");
+        const rawEnd = await kafka.listOffset({ topic: topicName(lane, "raw"), partition }, "latest", "read_committed");
         const metadata = committed[partition]?.metadata ?? "";
         const progress = metadata === "" ? null : (JSON.parse(metadata) as Progress);
         const accounted = (progress?.hw ?? -1) + 1;

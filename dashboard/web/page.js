@@ -2,6 +2,7 @@
 const REFRESH_MS = 1_000;
 let paused = false;
 let previous;
+const lastRead = {};
 
 const at = (id) => document.getElementById(id);
 const number = (value) => Number(value ?? 0).toLocaleString("en");
@@ -86,8 +87,18 @@ function showLedger(status) {
   return missing === 0;
 }
 
+/** Figures stay on the page when their source is gone, and say so: old numbers must not pass for new ones. */
+function showAge(source, status, sections) {
+  const isCurrent = !(source in status.problems);
+  if (isCurrent) lastRead[source] = status.atMs;
+  const age = lastRead[source] === undefined ? "nothing could be read yet" : `as of ${time(lastRead[source])}`;
+  for (const section of sections) at(`${section}-age`).textContent = isCurrent ? "" : `✗ not current, ${source} does not answer: ${age}`;
+}
+
 function show(status) {
   at("where").textContent = `lane ${status.lane}, generation ${status.generation}`;
+  showAge("Kafka", status, ["ledger", "partitions"]);
+  showAge("ClickHouse", status, ["letters", "events", "windows"]);
   let balanced = true;
   if (status.partitions !== null) {
     balanced = showLedger(status);

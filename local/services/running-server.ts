@@ -38,6 +38,7 @@ export interface Launch {
   readonly child: Omit<ChildOptions, "name" | "logFile">;
   readonly port: number;
   readonly address: string;
+  readonly onStdoutLine?: (line: string) => void;
   /** Throws as long as the server is not ready. */
   readonly probe: (child: Child) => Promise<void>;
   readonly stop: (child: Child) => Promise<unknown>;
@@ -47,10 +48,11 @@ export interface Launch {
 export async function launch(
   name: ServerName,
   options: ServerOptions,
-  { child: childOptions, port, address, probe, stop }: Launch,
+  { child: childOptions, port, address, onStdoutLine, probe, stop }: Launch,
 ): Promise<RunningServer> {
   options.signal?.throwIfAborted();
   const child = await startChild({ name, ...childOptions, logFile: options.logFile ?? join(options.dir, "server.log") });
+  if (onStdoutLine !== undefined) child.onStdoutLine(onStdoutLine);
   await awaitReady(child, { limitMs: options.limitMs ?? 60_000, signal: options.signal, probe: () => probe(child) });
   return {
     name,

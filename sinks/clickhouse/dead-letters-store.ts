@@ -5,7 +5,7 @@ import { encodeColumns } from "#shared/events/arrow/writer.ts";
 import type { BytesColumn } from "#shared/events/columns.ts";
 import { HEADERS } from "#shared/events/names.ts";
 import { headerText, type OutputRecord } from "../runtime/output-record.ts";
-import type { SinkStore } from "../runtime/partition-sink.ts";
+import { GATHERED, type SinkStore } from "../runtime/partition-sink.ts";
 import { insertBlock } from "./block-insert.ts";
 import type { Provenance } from "./event-rows.ts";
 
@@ -26,6 +26,7 @@ const NO_BYTES = new Uint8Array(0);
 
 export function createDeadLettersStore(client: Clickhouse, table: string, topic: string, provenance: Provenance): SinkStore {
   return {
+    fetch: GATHERED,
     resume: async (position) => position,
     deliver: async (records) => {
       const first = records[0]!;

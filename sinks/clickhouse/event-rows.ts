@@ -5,6 +5,7 @@
 import type { ArrowColumn, ArrowField } from "#shared/events/arrow/schema.ts";
 import { defineSchema } from "#shared/events/arrow/schema.ts";
 import { encodeColumns } from "#shared/events/arrow/writer.ts";
+import { assert } from "#shared/kernel/assert.ts";
 import type { BytesColumn, CleanColumns, DictionaryColumn } from "#shared/events/columns.ts";
 
 export interface Provenance {
@@ -51,24 +52,41 @@ const FIELDS: readonly ArrowField[] = [
 ];
 const SCHEMA = defineSchema(FIELDS);
 
-/** Which rows of which source, in order. */
+/** Consecutive rows of one source. Where months do not alternate there is one run a record, and columns are copied whole. */
+interface Run {
+  readonly source: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What one month takes, in order. */
 interface Selection {
   readonly rows: number;
-  readonly source: Int32Array;
-  readonly row: Int32Array;
+  readonly runs: readonly Run[];
 }
 
 export function monthBlocks(sources: readonly RowSource[], cut: number, provenance: Provenance): MonthBlock[] {
-  const months = new Map<number, number>();
-  for (const { columns } of sources) {
-    for (let row = 0; row < columns.rows; row++) {
-      const month = monthOf(columns.eventTimeMs[row]!);
-      months.set(month, (months.get(month) ?? 0) + 1);
+  return [...selectMonths(sources)]
+    .toSorted(([a], [b]) => a - b)
+    .map(([month, selection]) => ({ month, rows: selection.rows, bytes: encodeRows(sources, selection, cut, provenance) }));
+}
+
+function selectMonths(sources: readonly RowSource[]): Map<number, Selection> {
+  const months = new Map<number, { rows: number; runs: Run[] }>();
+  for (let source = 0; source < sources.length; source++) {
+    const { rows, eventTimeMs } = sources[source]!.columns;
+    for (let from = 0; from < rows;) {
+      const month = monthOf(eventTimeMs[from]!);
+      let to = from + 1;
+      while (to < rows && monthOf(eventTimeMs[to]!) === month) to++;
+      let selection = months.get(month);
+      if (selection === undefined) months.set(month, (selection = { rows: 0, runs: [] }));
+      selection.rows += to - from;
+      selection.runs.push({ source, from, to });
+      from = to;
     }
   }
-  return [...months]
-    .toSorted(([a], [b]) => a - b)
-    .map(([month, rows]) => ({ month, rows, bytes: encodeRows(sources, select(sources, month, rows), cut, provenance) }));
+  return months;
 }
 
 /** The last answer is remembered: rows of one month come in long runs. */
@@ -87,39 +105,33 @@ function monthOf(timeMs: number): number {
   return knownMonth;
 }
 
-function select(sources: readonly RowSource[], month: number, rows: number): Selection {
-  const source = new Int32Array(rows);
-  const row = new Int32Array(rows);
-  let at = 0;
-  for (let i = 0; i < sources.length; i++) {
-    const { columns } = sources[i]!;
-    for (let r = 0; r < columns.rows; r++) {
-      if (monthOf(columns.eventTimeMs[r]!) !== month) continue;
-      source[at] = i;
-      row[at++] = r;
-    }
-  }
-  return { rows, source, row };
-}
-
 function encodeRows(
   sources: readonly RowSource[],
   selection: Selection,
   cut: number,
   { lane, generation, partition }: Provenance,
 ): Uint8Array {
-  const { rows } = selection;
-  const pick = <T extends CopyTarget>(target: T, width: number, from: (columns: CleanColumns) => T): T => {
-    gatherNumbers(
-      target,
-      width,
-      selection,
-      sources.map(({ columns }) => from(columns)),
-    );
+  const { rows, runs } = selection;
+  const doubles = (from: (columns: CleanColumns) => Float64Array): Float64Array => {
+    const target = new Float64Array(rows);
+    let at = 0;
+    for (const run of runs) at = copy(target, at, from(sources[run.source]!.columns), run, 1);
     return target;
   };
+  const words = (width: 1 | 2, from: (columns: CleanColumns) => Uint32Array): Uint32Array => {
+    const target = new Uint32Array(rows * width);
+    let at = 0;
+    for (const run of runs) at = copy(target, at, from(sources[run.source]!.columns), run, width);
+    return target;
+  };
+  const eventId = new Uint8Array(rows * 16);
   const oseq = new Float64Array(rows);
-  for (let i = 0; i < rows; i++) oseq[i] = sources[selection.source[i]!]!.oseq + selection.row[i]!;
+  let at = 0;
+  for (const run of runs) {
+    const source = sources[run.source]!;
+    copy(eventId, at * 16, source.columns.eventId, run, 16);
+    for (let row = run.from; row < run.to; row++) oseq[at++] = source.oseq + row;
+  }
   const bytes = (from: (columns: CleanColumns) => BytesColumn): BytesColumn =>
     gatherBytes(
       selection,
@@ -131,68 +143,72 @@ function encodeRows(
       sources.map(({ columns }) => from(columns)),
     );
   const columns: ArrowColumn[] = [
-    pick(new Uint8Array(rows * 16), 16, (c) => c.eventId),
-    pick(new Float64Array(rows), 1, (c) => c.eventTimeMs),
-    pick(new Uint32Array(rows * 2), 2, (c) => c.userId),
+    eventId,
+    doubles((c) => c.eventTimeMs),
+    words(2, (c) => c.userId),
     codes((c) => c.eventType),
     codes((c) => c.source),
     bytes((c) => c.sessionId),
-    pick(new Float64Array(rows), 1, (c) => c.value),
+    doubles((c) => c.value),
     bytes((c) => c.deviceInfo),
     bytes((c) => c.geoLocation),
     bytes((c) => c.properties),
     codes((c) => c.reason),
-    pick(new Float64Array(rows), 1, (c) => c.logTimeMs),
-    pick(new Uint32Array(rows), 1, (c) => c.windowEvents),
-    pick(new Float64Array(rows), 1, (c) => c.sessionStartMs),
-    pick(new Uint32Array(rows), 1, (c) => c.sessionEvents),
+    doubles((c) => c.logTimeMs),
+    words(1, (c) => c.windowEvents),
+    doubles((c) => c.sessionStartMs),
+    words(1, (c) => c.sessionEvents),
     { codes: new Int16Array(rows), values: [lane] },
     new Uint16Array(rows).fill(generation),
     new Uint16Array(rows).fill(partition),
     oseq,
     new Float64Array(rows).fill(cut),
-    pick(new Float64Array(rows), 1, (c) => c.sourceOffset),
+    doubles((c) => c.sourceOffset),
   ];
   return encodeColumns(SCHEMA, rows, columns);
 }
 
-type CopyTarget = Uint8Array | Uint32Array | Float64Array;
-
-function gatherNumbers(target: CopyTarget, width: number, { rows, source, row }: Selection, from: readonly CopyTarget[]): void {
-  let at = 0;
-  for (let i = 0; i < rows; i++) {
-    const values = from[source[i]!]!;
-    const start = row[i]! * width;
-    for (let k = 0; k < width; k++) target[at++] = values[start + k]!;
-  }
+/** Returns where the next run goes. */
+function copy<T extends Uint8Array | Uint32Array | Float64Array>(
+  target: T,
+  at: number,
+  values: T,
+  { from, to }: Run,
+  width: number,
+): number {
+  target.set(values.subarray(from * width, to * width), at);
+  return at + (to - from) * width;
 }
 
-function gatherBytes({ rows, source, row }: Selection, from: readonly BytesColumn[]): BytesColumn {
-  const offsets = new Int32Array(rows + 1);
-  const validity = new Uint8Array((rows + 7) >> 3);
+function gatherBytes({ rows, runs }: Selection, from: readonly BytesColumn[]): BytesColumn {
   let size = 0;
-  for (let i = 0; i < rows; i++) {
-    const column = from[source[i]!]!;
-    const r = row[i]!;
-    if (column.validity === null || (column.validity[r >> 3]! & (1 << (r & 7))) !== 0) {
-      validity[i >> 3]! |= 1 << (i & 7);
-      size += column.offsets[r + 1]! - column.offsets[r]!;
-    }
-    offsets[i + 1] = size;
-  }
+  for (const run of runs) size += from[run.source]!.offsets[run.to]! - from[run.source]!.offsets[run.from]!;
+  const offsets = new Int32Array(rows + 1);
   const bytes = new Uint8Array(size);
-  for (let i = 0; i < rows; i++) {
-    const length = offsets[i + 1]! - offsets[i]!;
-    if (length === 0) continue;
-    const column = from[source[i]!]!;
-    const start = column.offsets[row[i]!]!;
-    bytes.set(column.bytes.subarray(start, start + length), offsets[i]);
+  const hasNulls = runs.some((run) => from[run.source]!.validity !== null);
+  const validity = hasNulls ? new Uint8Array((rows + 7) >> 3) : null;
+  let at = 0;
+  let end = 0;
+  for (const run of runs) {
+    const column = from[run.source]!;
+    const start = column.offsets[run.from]!;
+    bytes.set(column.bytes.subarray(start, column.offsets[run.to]), end);
+    const shift = end - start;
+    for (let row = run.from; row < run.to; row++) {
+      if (validity !== null && isPresent(column.validity, row)) validity[at >> 3]! |= 1 << (at & 7);
+      offsets[++at] = column.offsets[row + 1]! + shift;
+    }
+    end = offsets[at]!;
   }
   return { offsets, bytes, validity };
 }
 
+function isPresent(validity: Uint8Array | null, row: number): boolean {
+  return validity === null || (validity[row >> 3]! & (1 << (row & 7))) !== 0;
+}
+
 /** One dictionary for all sources, in order of first source. */
-function gatherDictionary({ rows, source, row }: Selection, from: readonly DictionaryColumn[]): DictionaryColumn {
+function gatherDictionary({ rows, runs }: Selection, from: readonly DictionaryColumn[]): DictionaryColumn {
   const known = new Map<string, number>();
   const translations = from.map(({ values }) =>
     Int16Array.from(values, (value) => {
@@ -201,10 +217,17 @@ function gatherDictionary({ rows, source, row }: Selection, from: readonly Dicti
       return code;
     }),
   );
+  // Types, sources and reasons are declared ones, at most some thousands.
+  assert(known.size <= 32_767, "the codes of a cut fit 16 bits");
   const codes = new Int16Array(rows);
-  for (let i = 0; i < rows; i++) {
-    const code = from[source[i]!]!.codes[row[i]!]!;
-    codes[i] = code < 0 ? -1 : translations[source[i]!]![code]!;
+  let at = 0;
+  for (const run of runs) {
+    const source = from[run.source]!;
+    const translation = translations[run.source]!;
+    for (let row = run.from; row < run.to; row++) {
+      const code = source.codes[row]!;
+      codes[at++] = code < 0 ? -1 : translation[code]!;
+    }
   }
   return { codes, values: [...known.keys()] };
 }

@@ -3,14 +3,18 @@ import type { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { decodeClean } from "#shared/events/block.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import type { OutputRecord } from "../runtime/output-record.ts";
-import type { SinkPosition, SinkStore } from "../runtime/partition-sink.ts";
+import { ANY_ROW, type SinkPosition, type SinkStore } from "../runtime/partition-sink.ts";
 import { insertBlock } from "./block-insert.ts";
 import { monthBlocks, type Provenance, type RowSource } from "./event-rows.ts";
 
-/** `topic` stands in the token. */
+/**
+ * `topic` stands in the token. Tokens are remembered for a while only: a store that reads from the beginning (its position has expired, or someone
+ * has reset it) asks the table which cut it has last, and passes over the ones before. That last one goes again, since its views may lack it.
+ */
 export function createEventsStore(client: Clickhouse, table: string, topic: string, provenance: Provenance): SinkStore {
   let waiting: RowSource[] = [];
   let openCut: number | null = null;
+  let firstCut = 0;
 
   const endCut = async (cut: number): Promise<void> => {
     for (const { month, bytes } of monthBlocks(waiting, cut, provenance)) {
@@ -24,6 +28,7 @@ export function createEventsStore(client: Clickhouse, table: string, topic: stri
     resume: async (position) => {
       waiting = [];
       openCut = null;
+      firstCut = position === null || position.oseq === ANY_ROW ? await lastCut(client, table, provenance) : 0;
       return position;
     },
     deliver: async (records: readonly OutputRecord[]) => {
@@ -31,7 +36,7 @@ export function createEventsStore(client: Clickhouse, table: string, topic: stri
       for (const record of records) {
         assert(openCut === null || openCut === record.cut, `cut ${openCut} is still open where cut ${record.cut} begins`);
         openCut = record.cut;
-        if (record.count > 0) {
+        if (record.count > 0 && record.cut >= firstCut) {
           assert(record.value !== null, "a record with rows has a value");
           const columns = decodeClean(record.value);
           assert(columns.rows === record.count, "the header counts the rows");
@@ -44,4 +49,13 @@ export function createEventsStore(client: Clickhouse, table: string, topic: stri
       return durable;
     },
   };
+}
+
+/** 0 = none. */
+async function lastCut(client: Clickhouse, table: string, { lane, generation, partition }: Provenance): Promise<number> {
+  const [found] = await client.query<{ readonly cut: number }>(
+    `SELECT toFloat64(max(cut)) AS cut FROM ${table} WHERE lane = {lane:String} AND gen = {generation:UInt16} AND p = {partition:UInt16}`,
+    { lane, generation, partition },
+  );
+  return found?.cut ?? 0;
 }

@@ -5,8 +5,8 @@ import { readMigrations } from "#shared/clients/migration-files.ts";
 import { type AppliedMigration, pendingMigrations } from "#shared/kernel/migration.ts";
 
 const FOLDER = join(import.meta.dirname, "migrations");
-/** Blocks whose tokens are remembered, per table: hours at one block a second and partition. */
-const DEDUP_BLOCKS = 10_000;
+/** Blocks whose tokens are remembered, per table. At one block a second and partition: seven hours of four partitions, half an hour of 64. */
+const DEDUP_BLOCKS = 100_000;
 const DEDUP_SECONDS = 7 * 86_400;
 
 export interface MigrateOptions {
@@ -17,6 +17,10 @@ export interface MigrateOptions {
 /**
  * Idempotent, forward only. ClickHouse has no transaction over tables: each statement may be repeated after a crash between it and the
  * record of its migration, so CREATE is made IF NOT EXISTS here. Returns the names applied now.
+ *
+ * A view is never altered: after MODIFY QUERY, a block inserted before the server's next restart and sent again after it is not recognised in
+ * the view's target and counts twice there (26.7, seen with kill -9). A view made anew forgets every token too. So a migration that changes a
+ * view makes a new one with a new target, while the sinks stand still with nothing uncommitted.
  */
 export async function migrateClickhouse(client: Clickhouse, database: string, options: MigrateOptions): Promise<string[]> {
   await client.command(`CREATE DATABASE IF NOT EXISTS ${database}`);

@@ -10,19 +10,18 @@
 import type { Redis } from "#shared/clients/redis/client.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
 import type { OutputRecord } from "../runtime/output-record.ts";
-import { ReplayNeededError, type SinkStore } from "../runtime/partition-sink.ts";
+import { ANY_ROW, ReplayNeededError, type SinkStore } from "../runtime/partition-sink.ts";
 import type { HotValue } from "./hot-values.ts";
 
 /**
- * KEYS: mark. ARGV: first row, last row, "1" if a missing mark may begin at any row, then per value: key, seconds to live, number of field and
- * value strings, those strings. Answers the mark as it was, -1 where there was none, and 1 as second value when it applied.
+ * KEYS: mark. ARGV: first row, last row, "1" if nothing before the first row is left in the log, then per value: key, seconds to live, number of
+ * field and value strings, those strings. Answers the mark as it was, -1 where there was none, and 1 as second value when it applied.
  */
 const APPLY = `
 local mark = tonumber(redis.call('GET', KEYS[1]) or '-1')
 local first, last, rebase = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 if mark >= 0 and last <= mark then return {mark, 0} end
-if mark >= 0 and first > mark + 1 then return {mark, 0} end
-if mark < 0 and first > 1 and not rebase then return {mark, 0} end
+if first > math.max(mark, 0) + 1 and not rebase then return {mark, 0} end
 local at = 4
 while at <= #ARGV do
   local key, ttl, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -45,19 +44,22 @@ export interface HotValuesOptions {
 }
 
 export function createHotValuesStore({ redis, markKey, valuesOf }: HotValuesOptions): SinkStore {
-  /** Until the first call after a rebuild began: the log may start behind row 1. */
+  /** Until the first call after a rebuild began: the log may start behind the row after the mark. */
   let mayRebase = false;
+  /** What the mark was when reading began again: rows up to it need not even be decoded. */
+  let knownMark = -1;
 
   const apply = async (records: readonly OutputRecord[]): Promise<void> => {
-    const values = new Map<string, HotValue[]>();
-    for (const { value } of records) {
-      if (value === null) continue;
-      for (const [key, hot] of valuesOf(value)) values.set(key, [hot]);
-    }
     const first = records[0]!.oseq;
     const last = records.at(-1)!.oseq + records.at(-1)!.count - 1;
+    if (last <= knownMark) return;
+    const values = new Map<string, HotValue>();
+    for (const { value } of records) {
+      if (value === null) continue;
+      for (const [key, hot] of valuesOf(value)) values.set(key, hot);
+    }
     const args: (string | number)[] = [first, last, mayRebase ? "1" : "0"];
-    for (const { key, ttlSeconds, fields } of [...values.values()].flat()) args.push(key, ttlSeconds, fields.length, ...fields);
+    for (const { key, ttlSeconds, fields } of values.values()) args.push(key, ttlSeconds, fields.length, ...fields);
     const [mark, applied] = (await redis.script(APPLY, [markKey], args)) as [number, number];
     failpoint("after-lua");
     if (applied === 1 || mark >= last) {
@@ -72,9 +74,11 @@ export function createHotValuesStore({ redis, markKey, valuesOf }: HotValuesOpti
       await redis.connect();
       const text = await redis.get(markKey);
       const mark = text === null ? -1 : Number(text);
-      if (position !== null && mark >= position.oseq) return position;
+      knownMark = mark;
+      mayRebase = false;
+      if (position !== null && position.oseq !== ANY_ROW && mark >= position.oseq) return position;
       // Redis lost what it had said was there: from the beginning, where rows up to the mark are dropped by it.
-      mayRebase = mark < 0;
+      mayRebase = true;
       return null;
     },
     deliver: async (records) => {

@@ -32,36 +32,50 @@ export function userIdAt(userId: Uint32Array, row: number): string {
   return high < 0x20_0000 ? String(high * 0x1_0000_0000 + low) : String((BigInt(high) << 32n) | BigInt(low));
 }
 
-const decoder = new TextDecoder();
+/** Cheaper to make and to compare than the text; 64-bit ids that a double cannot hold stay text. */
+function userIdentity(userId: Uint32Array, row: number): number | string {
+  const high = userId[row * 2 + 1]!;
+  return high < 0x20_0000 ? high * 0x1_0000_0000 + userId[row * 2]! : userIdAt(userId, row);
+}
 
 /** The last row of each user and session of these columns: in one delivery a later value makes the earlier ones needless. */
 export function activityOf(lane: string, columns: CleanColumns): Map<string, HotValue> {
   const values = new Map<string, HotValue>();
-  const { sessionId } = columns;
+  const users = new Set<number | string>();
+  const sessions = new Set<string>();
+  const { bytes, offsets } = columns.sessionId;
+  const sessionBytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let row = columns.rows - 1; row >= 0; row--) {
-    const user = userIdAt(columns.userId, row);
-    const key = activityKey(lane, user);
-    const type = columns.eventType.values[columns.eventType.codes[row]!] ?? "";
-    const time = String(columns.eventTimeMs[row]!);
-    const live = [
-      ["window_events", String(columns.windowEvents[row]!)],
-      ["session_start", String(columns.sessionStartMs[row]!)],
-      ["session_events", String(columns.sessionEvents[row]!)],
-      ["is_final", "0"],
-    ].flat();
-    if (!values.has(key))
-      values.set(key, { key, ttlSeconds: ACTIVITY_TTL_SECONDS, fields: ["last_event_time", time, "last_event_type", type, ...live] });
-    const session = decoder.decode(sessionId.bytes.subarray(sessionId.offsets[row], sessionId.offsets[row + 1]));
-    if (session === "") continue;
-    const named = sessionKey(lane, session);
-    if (values.has(named)) continue;
-    values.set(named, {
-      key: named,
-      ttlSeconds: SESSION_TTL_SECONDS,
-      fields: ["user_id", user, "last_event_time", time, "last_event_type", type],
-    });
+    const user = userIdentity(columns.userId, row);
+    if (!users.has(user)) {
+      users.add(user);
+      const key = activityKey(lane, String(user));
+      values.set(key, { key, ttlSeconds: ACTIVITY_TTL_SECONDS, fields: activityFields(columns, row) });
+    }
+    const from = offsets[row]!;
+    const to = offsets[row + 1]!;
+    if (from === to) continue;
+    // One character a byte: wrong as text, right as identity.
+    const session = sessionBytes.toString("latin1", from, to);
+    if (sessions.has(session)) continue;
+    sessions.add(session);
+    const key = sessionKey(lane, sessionBytes.toString("utf8", from, to));
+    values.set(key, { key, ttlSeconds: SESSION_TTL_SECONDS, fields: ["user_id", String(user), ...lastEventFields(columns, row)] });
   }
   return values;
+}
+
+function lastEventFields(columns: CleanColumns, row: number): string[] {
+  const type = columns.eventType.values[columns.eventType.codes[row]!] ?? "";
+  return ["last_event_time", String(columns.eventTimeMs[row]!), "last_event_type", type];
+}
+
+/** `is_final 0`: the window and the session are still open. */
+function activityFields(columns: CleanColumns, row: number): string[] {
+  const fields = lastEventFields(columns, row);
+  fields.push("window_events", String(columns.windowEvents[row]!), "session_start", String(columns.sessionStartMs[row]!));
+  fields.push("session_events", String(columns.sessionEvents[row]!), "is_final", "0");
+  return fields;
 }
 
 /** The last closed 5-minute window of each user. */

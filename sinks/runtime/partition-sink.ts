@@ -22,10 +22,19 @@ import { type OutputRecord, toOutputRecord } from "./output-record.ts";
 /** Where to go on: the offset of the next record, and the last row before it. */
 export interface SinkPosition {
   readonly offset: number;
+  /** {@link ANY_ROW} where someone else has set the offset. */
   readonly oseq: number;
 }
 
+/** The next record may begin with any row: the log decides. */
+export const ANY_ROW = -1;
+
+/** For a store that takes any grouping of rows: the broker gathers them for a while, since ClickHouse suffers from many small inserts. */
+export const GATHERED = { minBytes: 1 << 20, maxWaitMs: 1_000 } as const;
+
 export interface SinkStore {
+  /** How long the broker may gather records. Default: not at all. */
+  readonly fetch?: { readonly minBytes: number; readonly maxWaitMs: number };
   /**
    * Before the first delivery and after every failure: forgets what was delivered but is not durable, and may move the position back (a store
    * that lost data) or keep it. `null` = from the beginning of the topic.
@@ -52,7 +61,7 @@ export interface PartitionSinkOptions {
 
 const PAUSE_FROM_MS = 50;
 const PAUSE_UP_TO_MS = 5_000;
-const FETCH_WAIT_MS = 500;
+const FETCH_AT_ONCE = { minBytes: 1, maxWaitMs: 500 } as const;
 
 /** Runs until `stop`. Throws only what a human must look at. */
 export async function runPartitionSink(options: PartitionSinkOptions): Promise<void> {
@@ -85,15 +94,15 @@ function isPassing(thrown: unknown): boolean {
 async function* deliveries({ kafka, group, from, store, stop }: PartitionSinkOptions, where: string): AsyncGenerator<void> {
   const start = await store.resume(await committedPosition(kafka, group, from));
   let offset = start?.offset ?? (await kafka.listOffset(from, "earliest", "read_committed"));
-  let oseq = start?.oseq ?? null;
+  let oseq = start?.oseq ?? ANY_ROW;
   while (!stop.aborted) {
-    const [fetched] = await kafka.fetch([{ ...from, offset }], { isolation: "read_committed", maxWaitMs: FETCH_WAIT_MS });
+    const [fetched] = await kafka.fetch([{ ...from, offset }], { isolation: "read_committed", ...(store.fetch ?? FETCH_AT_ONCE) });
     if (fetched === undefined) continue;
     const fresh: OutputRecord[] = [];
     for (const record of fetched.records) {
       const output = toOutputRecord(record, where);
       // Without a position the log may begin anywhere: retention has cut it.
-      oseq ??= output.oseq - 1;
+      if (oseq === ANY_ROW) oseq = output.oseq - 1;
       const last = output.oseq + output.count - 1;
       if (output.count > 0 && last <= oseq) continue;
       if (output.oseq !== oseq + 1) throw gap(where, output, oseq);
@@ -119,6 +128,8 @@ function gap(where: string, record: OutputRecord, oseq: number): CorruptStateErr
 async function committedPosition(kafka: Kafka, group: string, from: TopicPartition): Promise<SinkPosition | null> {
   const [committed] = await kafka.committedOffsets(group, [from], { requireStable: false });
   if (committed === undefined || committed.offset < 0) return null;
+  // An operator's tool that moves an offset leaves no metadata.
+  if (committed.metadata === "") return { offset: committed.offset, oseq: ANY_ROW };
   const { oseq } = JSON.parse(committed.metadata) as { readonly oseq: number };
   return { offset: committed.offset, oseq };
 }

@@ -3,6 +3,7 @@
  * decides whether the very same bytes go again.
  */
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from "@clickhouse/client";
 import { OperatingError, toError, TransientError, UnavailableError, UnknownOutcomeError } from "../../kernel/errors.ts";
 
@@ -25,12 +26,17 @@ export interface ArrowInsert {
   readonly queryId: string;
 }
 
-/** 159 time-out, 202 too many queries, 203/209/210 network, 241 memory, 242 read only, 252 too many parts, 319 unknown status, 999 Keeper. */
-const TRANSIENT_CODES: ReadonlySet<string> = new Set(["159", "202", "203", "209", "210", "241", "242", "252", "319", "999"]);
+/**
+ * ClickHouse's ErrorCodes.cpp: nothing is wrong with the rows, so the same bytes may go again, under the same token. 159 time-out, 173 and 241 memory,
+ * 202 too many queries, 203 no free connection, 209 and 210 network, 225 Keeper, 236 aborted (the server stops), 242 read only, 243 disk space,
+ * 252 too many parts, 285, 286 and 289 replicas and quorum, 319 unknown status, 394 cancelled, 999 Keeper.
+ */
+const TRANSIENT_CODES: ReadonlySet<string> = new Set("159 173 202 203 209 210 225 236 241 242 243 252 285 286 289 319 394 999".split(" "));
 
 /** What makes a retry of the same token a no-op in the table and in each view's target (docs/decisions/0004). */
 const INSERT_SETTINGS = {
   async_insert: 0,
+  insert_deduplicate: 1,
   deduplicate_blocks_in_dependent_materialized_views: 1,
   max_insert_threads: "1",
   max_insert_block_size: "1048576",
@@ -41,6 +47,9 @@ const INSERT_SETTINGS = {
   wait_end_of_query: 1,
   max_execution_time: 25,
 } as const;
+
+const POLL_MS = 100;
+const POLLS_BEFORE_KILL = 50;
 
 export class Clickhouse {
   readonly #client: ClickHouseClient;
@@ -100,9 +109,17 @@ export class Clickhouse {
     });
   }
 
-  /** Returns when no query of this id runs any more; kills it after a while. */
+  /**
+   * Returns when no query of this id runs any more. It is left to end by itself first; killing it between a table and its view is safe under
+   * a token, but makes work.
+   */
   async waitUntilGone(queryId: string): Promise<void> {
-    await this.command(`KILL QUERY WHERE query_id = '${queryId.replaceAll("'", "")}' SYNC`);
+    for (let polls = 0; polls < POLLS_BEFORE_KILL; polls++) {
+      const running = await this.query("SELECT 1 FROM system.processes WHERE query_id = {queryId:String}", { queryId });
+      if (running.length === 0) return;
+      await sleep(POLL_MS);
+    }
+    await this.#call(() => this.#client.command({ query: "KILL QUERY WHERE query_id = {queryId:String} SYNC", query_params: { queryId } }));
   }
 
   async close(): Promise<void> {

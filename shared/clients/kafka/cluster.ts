@@ -71,9 +71,15 @@ export class Cluster {
 
   #unavailable(what: string, cause: Error): UnavailableError {
     const seconds = Math.round(this.#unavailableAfterMs / 1_000);
+    const code = cause instanceof BrokerError ? cause.brokerCode : undefined;
+    let hint = "see whether the brokers run and the address is right (WEIR_KAFKA)";
+    if (code === CODE.unstableOffsetCommit) hint = "a transaction is open or lost its markers: kafka-transactions.sh find-hanging names it";
+    else if (code !== undefined)
+      hint =
+        "a broker answers but not this: see whether every partition has a leader (kafka-topics.sh --describe --unavailable-partitions)";
     return new UnavailableError(`Kafka at ${this.#options.brokers.join(",")} did not serve ${what} within ${seconds} s: ${cause.message}`, {
       code: "KAFKA_UNAVAILABLE",
-      hint: "see whether the brokers run and the address is right (WEIR_KAFKA)",
+      hint,
       cause,
     });
   }

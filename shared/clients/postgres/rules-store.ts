@@ -3,7 +3,7 @@
  * local stand-in for the bucket. The same content never makes a second version.
  */
 import { createHash } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CorruptStateError } from "../../kernel/errors.ts";
 import { parseRelease, type Release } from "../../rules/release.ts";
@@ -79,8 +79,26 @@ async function writeRelease(dataDir: string, release: ReleaseRow): Promise<void>
   const folder = join(dataDir, "rules");
   await mkdir(folder, { recursive: true });
   const file = `${release.version}.json`;
-  await replaceFile(join(folder, file), release.content);
+  await createFile(join(folder, file), release.content);
   await replaceFile(join(folder, "current.json"), JSON.stringify({ version: release.version, file, sha256: release.sha256 }));
+}
+
+/** Once and for all: a version that exists with other content is never replaced, since blocks name the version that they were checked by. */
+async function createFile(path: string, content: string): Promise<void> {
+  const fresh = `${path}.${process.pid}.new`;
+  try {
+    await writeFile(fresh, content);
+    await link(fresh, path);
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "EEXIST" && (await readFile(path, "utf8")) === content) return;
+    throw new CorruptStateError(`cannot create ${path}, or it exists with other content`, {
+      code: "RULES_UNWRITABLE",
+      hint: "if the metadata was made anew, move the old folder of rules away",
+      cause: thrown,
+    });
+  } finally {
+    await rm(fresh, { force: true });
+  }
 }
 
 /** Readers see the old file or the new one, never half of one. */

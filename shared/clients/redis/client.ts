@@ -1,6 +1,9 @@
 /** The Redis protocol by ioredis: one connection, commands fail at once while it is down (the caller decides what to do meanwhile). */
 import { Redis as IoRedis } from "ioredis";
-import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
+import { OperatingError, toError, TransientError, UnavailableError } from "../../kernel/errors.ts";
+
+/** Answers of a server that is starting, fail-over, short of memory or inside a long script: the same command may succeed later. */
+const PASSING_REPLY = /^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|MISCONF|OOM)\b/;
 
 export class Redis {
   readonly #client: IoRedis;
@@ -21,9 +24,14 @@ export class Redis {
     this.#client.on("error", () => undefined);
   }
 
-  /** Any number of callers wait for the one first connection; later ones come back by themselves. */
+  /**
+   * Any number of callers wait for the one first connection. After that, failed or not, the client connects again by itself, and commands fail
+   * until it has.
+   */
   async connect(): Promise<void> {
-    if (this.#client.status === "wait") this.#connecting = this.#call(() => this.#client.connect());
+    if (this.#client.status === "wait") {
+      this.#connecting = this.#call(() => this.#client.connect()).finally(() => (this.#connecting = undefined));
+    }
     await this.#connecting;
   }
 
@@ -73,6 +81,9 @@ export class Redis {
       return await work();
     } catch (thrown) {
       const error = toError(thrown);
+      if (error.name === "ReplyError" && PASSING_REPLY.test(error.message)) {
+        throw new TransientError(`Redis cannot serve now: ${error.message}`, { code: "REDIS_BUSY", cause: error });
+      }
       if (error.name === "ReplyError") throw new OperatingError(`Redis refused: ${error.message}`, { code: "REDIS_REFUSED", cause: error });
       throw new UnavailableError(`Redis at ${this.#url} did not answer: ${error.message}`, {
         code: "REDIS_UNAVAILABLE",

@@ -195,7 +195,7 @@ class Batch {
     const offsetsBuffer = this.#next(name, rows === 0 ? 0 : (rows + 1) * 4);
     const bytes = this.#next(name, 0);
     // A batch without rows may come without offsets (Columnar.html, variable-size binary layout).
-    const offsets = offsetsBuffer.length === 0 ? new Int32Array(1) : new Int32Array(aligned(offsetsBuffer, 4).buffer, aligned.at, rows + 1);
+    const offsets = offsetsBuffer.length === 0 ? new Int32Array(1) : int32(offsetsBuffer, rows + 1);
     let wrong = offsets[0]!;
     for (let row = 0; row < rows; row++) wrong |= offsets[row + 1]! - offsets[row]!;
     if (wrong < 0 || offsets[rows]! < offsets[0]! || offsets[rows]! > bytes.length)
@@ -214,34 +214,41 @@ class Batch {
   }
 }
 
-/** The same bytes at a position that a typed array accepts: themselves, or a copy. `aligned.at` is the position in the buffer. */
+/** The same bytes at a position that a typed array accepts: themselves, or a copy. */
 function aligned(bytes: Uint8Array, size: number): Uint8Array {
-  const result = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-  aligned.at = result.byteOffset;
-  return result;
+  return bytes.byteOffset % size === 0 ? bytes : bytes.slice();
 }
-aligned.at = 0;
+
+function int32(data: Uint8Array, length: number): Int32Array {
+  const { buffer, byteOffset } = aligned(data, 4);
+  return new Int32Array(buffer, byteOffset, length);
+}
 
 function readValues(type: ArrowType, data: Uint8Array, rows: number, validity: Uint8Array | null, name: string): ArrowColumn {
   switch (type) {
     case "int64":
     case "timestamp":
       return readInt64(data, rows, name);
-    case "float64":
-      return readDoubles(new Float64Array(aligned(data, 8).buffer, aligned.at, rows), validity);
+    case "float64": {
+      const { buffer, byteOffset } = aligned(data, 8);
+      return readDoubles(new Float64Array(buffer, byteOffset, rows), validity);
+    }
     case "uint64":
-      return new Uint32Array(aligned(data, 4).buffer, aligned.at, rows * 2);
-    case "uint32":
-      return new Uint32Array(aligned(data, 4).buffer, aligned.at, rows);
-    case "uint16":
-      return new Uint16Array(aligned(data, 2).buffer, aligned.at, rows);
+    case "uint32": {
+      const { buffer, byteOffset } = aligned(data, 4);
+      return new Uint32Array(buffer, byteOffset, type === "uint64" ? rows * 2 : rows);
+    }
+    case "uint16": {
+      const { buffer, byteOffset } = aligned(data, 2);
+      return new Uint16Array(buffer, byteOffset, rows);
+    }
     default:
       return data.subarray(0, rows * WIDTH[type]);
   }
 }
 
 function readInt64(data: Uint8Array, rows: number, name: string): Float64Array {
-  const words = new Int32Array(aligned(data, 4).buffer, aligned.at, rows * 2);
+  const words = int32(data, rows * 2);
   const values = new Float64Array(rows);
   let outside = 0;
   for (let row = 0; row < rows; row++) {
@@ -273,8 +280,8 @@ function readCodes(
   values: readonly string[],
   name: string,
 ): ArrowColumn {
-  let codes =
-    type === "dictionary8" ? new Int8Array(data.buffer, data.byteOffset, rows) : new Int16Array(aligned(data, 2).buffer, aligned.at, rows);
+  const { buffer, byteOffset } = aligned(data, WIDTH[type]);
+  let codes = type === "dictionary8" ? new Int8Array(buffer, byteOffset, rows) : new Int16Array(buffer, byteOffset, rows);
   const last = values.length - 1;
   let wrong = 0;
   if (validity === null) {

@@ -40,6 +40,8 @@ export interface ArrowField {
 
 export const HEADER = { schema: 1, dictionaryBatch: 2, recordBatch: 3 } as const;
 const METADATA_V5 = 4;
+/** Of fields and of metadata pairs: bounds the work on vectors whose items all point at one long text. */
+const MAX_ITEMS = 1_024;
 const TYPE = { int: 2, float: 3, binary: 4, utf8: 5, timestamp: 10, fixed: 15 } as const;
 
 /** Bytes per row of the first data buffer; 0 = variable, see {@link bufferCount}. */
@@ -190,7 +192,9 @@ export function readFields(reader: FlatReader, header: number): { fields: ArrowF
   const vector = reader.slotRef(header, 1);
   const fields: ArrowField[] = [];
   const dictionaryIds: number[] = [];
-  for (let index = 0, count = reader.vector(vector, 4); index < count; index++) {
+  const count = reader.vector(vector, 4);
+  if (count > MAX_ITEMS) throw corrupt("has too many columns");
+  for (let index = 0; index < count; index++) {
     const table = reader.ref(vector + 4 + index * 4);
     const name = reader.string(reader.slotRef(table, 0));
     const dictionaryAt = reader.slot(table, 4);
@@ -242,7 +246,9 @@ export function readMetadata(reader: FlatReader, header: number): Map<string, st
   const at = reader.slot(header, 2);
   if (at === 0) return metadata;
   const vector = reader.ref(at);
-  for (let index = 0, count = reader.vector(vector, 4); index < count; index++) {
+  const count = reader.vector(vector, 4);
+  if (count > MAX_ITEMS) throw corrupt("has too much metadata");
+  for (let index = 0; index < count; index++) {
     const pair = reader.ref(vector + 4 + index * 4);
     metadata.set(reader.string(reader.slotRef(pair, 0)), reader.string(reader.slotRef(pair, 1)));
   }

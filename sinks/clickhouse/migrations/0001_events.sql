@@ -49,6 +49,7 @@ ORDER BY (user_id, minute, event_type, lane)
 TTL minute + INTERVAL 90 DAY DELETE WHERE lane = 'live'
 SETTINGS {dedup_window};
 
+-- An event without a session (the empty string) is no session of its own. Never ALTER ... MODIFY QUERY: see migrate.ts.
 CREATE MATERIALIZED VIEW {database}.user_activity_1min_view TO {database}.user_activity_1min AS
 SELECT
     toStartOfMinute(toDateTime(event_time, 'UTC')) AS minute,
@@ -58,6 +59,6 @@ SELECT
     count() AS events,
     sum(ifNull(value, 0)) AS value_sum,
     count(value) AS value_count,
-    uniqExactState(session_id) AS sessions
+    uniqExactIfState(session_id, session_id != '') AS sessions
 FROM {database}.events
 GROUP BY minute, user_id, event_type, lane;
