@@ -57,12 +57,9 @@ export class StatusReader {
         problems[source] = toError(thrown).message;
         return null;
       });
-    const [pipeline, verified, partitions, tables] = await Promise.all([
-      this.#file("status.json"),
-      this.#file("verify.json"),
-      orNull("Kafka", this.#partitions()),
-      orNull("ClickHouse", this.#tables()),
-    ]);
+    const [partitions, tables] = await Promise.all([orNull("Kafka", this.#partitions()), orNull("ClickHouse", this.#tables())]);
+    // Last: a source that is down takes seconds to fail, and the starter may have noticed meanwhile.
+    const [pipeline, verified] = await Promise.all([this.#file("status.json"), this.#file("verify.json")]);
     const { lane, generation } = this.#config;
     return { atMs: nowMs, lane, generation, pipeline, verified, partitions, tables, problems };
   }
