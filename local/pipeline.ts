@@ -156,7 +156,11 @@ export class Pipeline {
   #writeStatus(): void {
     if (this.#stopped) return;
     const { dataDir, kept } = this.#options;
-    writePipelineStatus(dataDir, { pid: process.pid, startedAtMs: this.#startedAtMs, dataDir, kept, parts: this.#supervisor.status() });
+    try {
+      writePipelineStatus(dataDir, { pid: process.pid, startedAtMs: this.#startedAtMs, dataDir, kept, parts: this.#supervisor.status() });
+    } catch {
+      // A full disk or a folder taken away under our feet must not keep a killed part from coming back.
+    }
   }
 }
 

@@ -140,7 +140,7 @@ describe("a running pipeline", () => {
       await settles(
         () => expect(starter.part(name)).toMatchObject({ state: "running", restarts: before.restarts + 1, lastEnd: "SIGKILL" }),
         {
-          limitMs: 45_000,
+          limitMs: 90_000,
         },
       );
       expect(starter.part(name).pid).not.toBe(before.pid);

@@ -1,4 +1,4 @@
-import { createClient } from "@clickhouse/client";
+import { ClickHouseLogLevel, createClient } from "@clickhouse/client";
 import { Redis } from "ioredis";
 import { Kafka, logLevel } from "kafkajs";
 import pg from "pg";
@@ -40,7 +40,7 @@ describe("the local servers are what their unmodified clients take them for", ()
   });
 
   it("ClickHouse's reader account reads and cannot write", async () => {
-    const reader = createClient({ url: stack.clickhouse, username: "reader" });
+    const reader = createClient({ url: stack.clickhouse, username: "reader", log: { level: ClickHouseLogLevel.OFF } });
     try {
       expect(await (await reader.query({ query: "SELECT 1 AS one", format: "JSONEachRow" })).json()).toEqual([{ one: 1 }]);
       await expect(reader.command({ query: "CREATE DATABASE intruder" })).rejects.toThrow(/Not enough privileges|readonly/i);
