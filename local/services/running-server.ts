@@ -2,10 +2,14 @@
 import { mkdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { describeError, UnavailableError } from "#shared/kernel/errors.ts";
 import { type Child, type ChildExit, type ChildOptions, startChild } from "./child-process.ts";
 import { awaitReady } from "./readiness.ts";
 import { freePorts, isPortFree, LOOPBACK, ownerOfPort } from "./port.ts";
+
+const PORT_TRIES = 20;
+const PORT_PAUSE_MS = 100;
 
 export type ServerName = "kafka" | "clickhouse" | "postgres" | "redis";
 
@@ -70,6 +74,8 @@ export async function launch(
 /** The asked port if nobody else has it, or a free one. @throws UnavailableError naming the owner. */
 export async function claimPort(name: string, port: number | undefined): Promise<number> {
   if (port === undefined) return (await freePorts(1))[0]!;
+  // What was killed on this port may take a moment to let go of it.
+  for (let tries = 0; tries < PORT_TRIES && !(await isPortFree(port)); tries++) await pause(PORT_PAUSE_MS);
   if (!(await isPortFree(port))) {
     const owner = (await ownerOfPort(port)) ?? "another process";
     throw new UnavailableError(`port ${port} for ${name} is used by ${owner}`, {
