@@ -60,6 +60,7 @@ await runService("sinks", async ({ config, log, stop, ready }) => {
       const options = {
         kafka,
         group: groupId(config, group),
+        generation: config.generation,
         from,
         store: open(partition),
         log: log.child({ group, role, partition }),

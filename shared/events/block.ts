@@ -54,7 +54,8 @@ const BLOCK = defineSchema([
   { name: "headers", type: "binary" },
 ]);
 
-const CLEAN_FIELDS: readonly ArrowField[] = [
+/** Also what the table `events` takes, by name. */
+export const CLEAN_FIELDS: readonly ArrowField[] = [
   ...EVENT_FIELDS,
   { name: "reason", type: "dictionary16" },
   { name: "timestamp", type: "timestamp" },
@@ -67,7 +68,8 @@ const CLEAN = defineSchema(CLEAN_FIELDS);
 
 const LATE = defineSchema([...CLEAN_FIELDS, { name: "late_kind", type: "dictionary16" }, { name: "late_window_start", type: "timestamp" }]);
 
-const WINDOWS = defineSchema([
+/** Also what the table `windows` takes, by name. */
+export const WINDOW_FIELDS: readonly ArrowField[] = [
   { name: "kind", type: "dictionary16" },
   { name: "user_id", type: "uint64" },
   { name: "window_start", type: "timestamp" },
@@ -79,7 +81,9 @@ const WINDOWS = defineSchema([
   { name: "value_max", type: "float64" },
   { name: "first_event", type: "timestamp" },
   { name: "last_event", type: "timestamp" },
-]);
+];
+
+const WINDOWS = defineSchema(WINDOW_FIELDS);
 
 export function encodeBlock(columns: EventColumns, meta: BlockMeta): Uint8Array {
   const metadata: ArrowMetadata = [

@@ -6,6 +6,7 @@ import type { ArrowColumn, ArrowField } from "#shared/events/arrow/schema.ts";
 import { defineSchema } from "#shared/events/arrow/schema.ts";
 import { encodeColumns } from "#shared/events/arrow/writer.ts";
 import { assert } from "#shared/kernel/assert.ts";
+import { CLEAN_FIELDS } from "#shared/events/block.ts";
 import type { BytesColumn, CleanColumns, DictionaryColumn } from "#shared/events/columns.ts";
 
 export interface Provenance {
@@ -27,30 +28,15 @@ export interface MonthBlock {
   readonly bytes: Uint8Array;
 }
 
-const FIELDS: readonly ArrowField[] = [
-  { name: "event_id", type: "fixed16" },
-  { name: "event_time", type: "timestamp" },
-  { name: "user_id", type: "uint64" },
-  { name: "event_type", type: "dictionary16" },
-  { name: "source", type: "dictionary16" },
-  { name: "session_id", type: "utf8" },
-  { name: "value", type: "float64" },
-  { name: "device_info", type: "utf8" },
-  { name: "geo_location", type: "utf8" },
-  { name: "properties", type: "utf8" },
-  { name: "reason", type: "dictionary16" },
-  { name: "timestamp", type: "timestamp" },
-  { name: "window_events", type: "uint32" },
-  { name: "session_start", type: "timestamp" },
-  { name: "session_events", type: "uint32" },
+/** Where a row comes from, behind the columns of its topic. */
+export const PROVENANCE_FIELDS: readonly ArrowField[] = [
   { name: "lane", type: "dictionary16" },
   { name: "gen", type: "uint16" },
   { name: "p", type: "uint16" },
   { name: "oseq", type: "int64" },
-  { name: "cut", type: "int64" },
-  { name: "source_offset", type: "int64" },
 ];
-const SCHEMA = defineSchema(FIELDS);
+
+const SCHEMA = defineSchema([...CLEAN_FIELDS, ...PROVENANCE_FIELDS, { name: "cut", type: "int64" }]);
 
 /** Consecutive rows of one source. Where months do not alternate there is one run a record, and columns are copied whole. */
 interface Run {
@@ -143,6 +129,7 @@ function encodeRows(
       sources.map(({ columns }) => from(columns)),
     );
   const columns: ArrowColumn[] = [
+    doubles((c) => c.sourceOffset),
     eventId,
     doubles((c) => c.eventTimeMs),
     words(2, (c) => c.userId),
@@ -163,7 +150,6 @@ function encodeRows(
     new Uint16Array(rows).fill(partition),
     oseq,
     new Float64Array(rows).fill(cut),
-    doubles((c) => c.sourceOffset),
   ];
   return encodeColumns(SCHEMA, rows, columns);
 }

@@ -5,6 +5,7 @@ import { assert } from "#shared/kernel/assert.ts";
 import type { OutputRecord } from "../runtime/output-record.ts";
 import { ANY_ROW, type SinkPosition, type SinkStore } from "../runtime/partition-sink.ts";
 import { insertBlock } from "./block-insert.ts";
+import { isReplicated, repairActivity, rowsOfCut } from "./events-repair.ts";
 import { monthBlocks, type Provenance, type RowSource } from "./event-rows.ts";
 
 /**
@@ -15,10 +16,22 @@ export function createEventsStore(client: Clickhouse, table: string, topic: stri
   let waiting: RowSource[] = [];
   let openCut: number | null = null;
   let firstCut = 0;
+  /** The next cuts may have been tried before, and the server may have died under them: until the first one that is new. */
+  let mustCheck = false;
 
   const endCut = async (cut: number): Promise<void> => {
-    for (const { month, bytes } of monthBlocks(waiting, cut, provenance)) {
-      await insertBlock(client, table, `${topic}:${provenance.partition}:${provenance.generation}:${cut}:${month}`, bytes);
+    const blocks = monthBlocks(waiting, cut, provenance);
+    let isNew = true;
+    for (const { month, rows, bytes } of blocks) {
+      const token = `${topic}:${provenance.partition}:${provenance.generation}:${cut}:${month}`;
+      const held = (): Promise<number> => rowsOfCut(client, table, cut, month, provenance);
+      if (mustCheck && (await held()) > 0) isNew = false;
+      await insertBlock(client, table, token, bytes);
+      if (mustCheck && rows > 0 && (await held()) === 0) await insertBlock(client, table, `${token}:again`, bytes);
+    }
+    if (mustCheck && blocks.length > 0) {
+      await repairActivity(client, table, topic, cut, provenance);
+      mustCheck = !isNew;
     }
     waiting = [];
     openCut = null;
@@ -28,6 +41,7 @@ export function createEventsStore(client: Clickhouse, table: string, topic: stri
     resume: async (position) => {
       waiting = [];
       openCut = null;
+      mustCheck = !(await isReplicated(client, table));
       firstCut = position === null || position.oseq === ANY_ROW ? await lastCut(client, table, provenance) : 0;
       return position;
     },

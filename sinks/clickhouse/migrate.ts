@@ -15,8 +15,9 @@ export interface MigrateOptions {
 }
 
 /**
- * Idempotent, forward only. ClickHouse has no transaction over tables: each statement may be repeated after a crash between it and the
- * record of its migration, so CREATE is made IF NOT EXISTS here. Returns the names applied now.
+ * Idempotent, forward only, of this one server: each replica is migrated, so the record of what was applied is never a replicated table (the
+ * second replica would find everything recorded and nothing made). ClickHouse has no transaction over tables: each statement may be repeated
+ * after a crash between it and the record of its migration, so CREATE is made IF NOT EXISTS here. Returns the names applied now.
  *
  * A view is never altered: after MODIFY QUERY, a block inserted before the server's next restart and sent again after it is not recognised in
  * the view's target and counts twice there (26.7, seen with kill -9). A view made anew forgets every token too. So a migration that changes a
@@ -26,7 +27,7 @@ export async function migrateClickhouse(client: Clickhouse, database: string, op
   await client.command(`CREATE DATABASE IF NOT EXISTS ${database}`);
   await client.command(
     `CREATE TABLE IF NOT EXISTS ${database}.schema_migrations (name String, checksum String, applied_at DateTime DEFAULT now())
-     ENGINE = ${options.replicated ? "ReplicatedReplacingMergeTree" : "ReplacingMergeTree"} ORDER BY name`,
+     ENGINE = ReplacingMergeTree ORDER BY name`,
   );
   const applied = await client.query<AppliedMigration>(`SELECT name, checksum FROM ${database}.schema_migrations FINAL ORDER BY name`);
   const pending = pendingMigrations("ClickHouse", readMigrations(FOLDER), applied);

@@ -2,31 +2,15 @@
 import type { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { defineSchema } from "#shared/events/arrow/schema.ts";
 import { encodeColumns } from "#shared/events/arrow/writer.ts";
-import { decodeWindows } from "#shared/events/block.ts";
+import { decodeWindows, WINDOW_FIELDS } from "#shared/events/block.ts";
 import { WINDOW_KINDS, type WindowColumns } from "#shared/events/columns.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import type { OutputRecord } from "../runtime/output-record.ts";
 import { GATHERED, type SinkStore } from "../runtime/partition-sink.ts";
 import { insertBlock } from "./block-insert.ts";
-import type { Provenance } from "./event-rows.ts";
+import { type Provenance, PROVENANCE_FIELDS } from "./event-rows.ts";
 
-const SCHEMA = defineSchema([
-  { name: "kind", type: "dictionary16" },
-  { name: "user_id", type: "uint64" },
-  { name: "window_start", type: "timestamp" },
-  { name: "window_end", type: "timestamp" },
-  { name: "events", type: "uint32" },
-  { name: "value_count", type: "uint32" },
-  { name: "value_sum", type: "float64" },
-  { name: "value_min", type: "float64" },
-  { name: "value_max", type: "float64" },
-  { name: "first_event", type: "timestamp" },
-  { name: "last_event", type: "timestamp" },
-  { name: "lane", type: "dictionary16" },
-  { name: "gen", type: "uint16" },
-  { name: "p", type: "uint16" },
-  { name: "oseq", type: "int64" },
-]);
+const SCHEMA = defineSchema([...WINDOW_FIELDS, ...PROVENANCE_FIELDS]);
 
 export function createWindowsStore(client: Clickhouse, table: string, topic: string, provenance: Provenance): SinkStore {
   return {

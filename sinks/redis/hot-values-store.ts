@@ -3,15 +3,15 @@
  *
  * I1 The mark is the number of the last row applied. A delivery at or below it is dropped, one behind a gap is refused; values and mark change in
  *    the one atomic call. So neither a zombie nor a replay ever puts an old value over a new one.
- * I2 Values are absolute, so what Redis lost comes back by reading the log again from where its mark stands, or from the beginning of the log
- *    where the mark is gone too.
+ * I2 Values are absolute, so what Redis lost comes back by reading the log again from its beginning; what its mark covers is dropped.
+ * I3 A value lives as long as if it had been written when the log took its row: reading the log again revives nothing that had expired.
  * All keys of a partition live on one server (a script is atomic there only): more load means more groups of partitions, not a cluster of slots.
  */
 import type { Redis } from "#shared/clients/redis/client.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
 import type { OutputRecord } from "../runtime/output-record.ts";
 import { ANY_ROW, ReplayNeededError, type SinkStore } from "../runtime/partition-sink.ts";
-import type { HotValue } from "./hot-values.ts";
+import { type HotValue, LONGEST_TTL_SECONDS } from "./hot-values.ts";
 
 /**
  * KEYS: mark. ARGV: first row, last row, "1" if nothing before the first row is left in the log, then per value: key, seconds to live, number of
@@ -26,7 +26,7 @@ local at = 4
 while at <= #ARGV do
   local key, ttl, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   redis.call('HSET', key, unpack(ARGV, at + 3, at + 2 + count))
-  redis.call('EXPIRE', key, ttl)
+  if redis.call('TTL', key) < tonumber(ttl) then redis.call('EXPIRE', key, ttl) end
   at = at + 3 + count
 end
 redis.call('SET', KEYS[1], last)
@@ -52,11 +52,20 @@ export function createHotValuesStore({ redis, markKey, valuesOf }: HotValuesOpti
   const apply = async (records: readonly OutputRecord[]): Promise<void> => {
     const first = records[0]!.oseq;
     const last = records.at(-1)!.oseq + records.at(-1)!.count - 1;
-    if (last <= knownMark) return;
+    if (last <= knownMark) {
+      // The log does have rows before the next ones: should the mark be lost meanwhile, they must be read again.
+      mayRebase = false;
+      return;
+    }
     const values = new Map<string, HotValue>();
-    for (const { value } of records) {
-      if (value === null) continue;
-      for (const [key, hot] of valuesOf(value)) values.set(key, hot);
+    const nowMs = Date.now();
+    for (const { value, timestampMs } of records) {
+      const ageSeconds = Math.max(0, Math.floor((nowMs - timestampMs) / 1_000));
+      if (value === null || ageSeconds >= LONGEST_TTL_SECONDS) continue;
+      for (const [key, hot] of valuesOf(value)) {
+        const ttlSeconds = hot.ttlSeconds - ageSeconds;
+        if (ttlSeconds > 0) values.set(key, { ...hot, ttlSeconds });
+      }
     }
     const args: (string | number)[] = [first, last, mayRebase ? "1" : "0"];
     for (const { key, ttlSeconds, fields } of values.values()) args.push(key, ttlSeconds, fields.length, ...fields);

@@ -4,6 +4,7 @@ import { WINDOW_KINDS } from "#shared/events/columns.ts";
 
 export const ACTIVITY_TTL_SECONDS = 3_600;
 export const SESSION_TTL_SECONDS = 1_800;
+export const LONGEST_TTL_SECONDS = Math.max(ACTIVITY_TTL_SECONDS, SESSION_TTL_SECONDS);
 
 /** One hash: fields are set to absolute values, the others stay; the time to live begins again. */
 export interface HotValue {

@@ -53,6 +53,8 @@ export class ReplayNeededError extends OperatingError {}
 export interface PartitionSinkOptions {
   readonly kafka: Kafka;
   readonly group: string;
+  /** Generations share the topics but number their rows from 1 each: records of another one are passed over. */
+  readonly generation: number;
   readonly from: TopicPartition;
   readonly store: SinkStore;
   readonly log: Logger;
@@ -91,7 +93,7 @@ function isPassing(thrown: unknown): boolean {
 }
 
 /** One life of the loop: resume, then fetch and deliver until something fails. Yields after each delivery. */
-async function* deliveries({ kafka, group, from, store, stop }: PartitionSinkOptions, where: string): AsyncGenerator<void> {
+async function* deliveries({ kafka, group, generation, from, store, stop }: PartitionSinkOptions, where: string): AsyncGenerator<void> {
   const start = await store.resume(await committedPosition(kafka, group, from));
   let offset = start?.offset ?? (await kafka.listOffset(from, "earliest", "read_committed"));
   let oseq = start?.oseq ?? ANY_ROW;
@@ -101,6 +103,7 @@ async function* deliveries({ kafka, group, from, store, stop }: PartitionSinkOpt
     const fresh: OutputRecord[] = [];
     for (const record of fetched.records) {
       const output = toOutputRecord(record, where);
+      if (output.generation !== generation) continue;
       // Without a position the log may begin anywhere: retention has cut it.
       if (oseq === ANY_ROW) oseq = output.oseq - 1;
       const last = output.oseq + output.count - 1;
@@ -128,8 +131,7 @@ function gap(where: string, record: OutputRecord, oseq: number): CorruptStateErr
 async function committedPosition(kafka: Kafka, group: string, from: TopicPartition): Promise<SinkPosition | null> {
   const [committed] = await kafka.committedOffsets(group, [from], { requireStable: false });
   if (committed === undefined || committed.offset < 0) return null;
-  // An operator's tool that moves an offset leaves no metadata.
-  if (committed.metadata === "") return { offset: committed.offset, oseq: ANY_ROW };
-  const { oseq } = JSON.parse(committed.metadata) as { readonly oseq: number };
-  return { offset: committed.offset, oseq };
+  // An operator's tool that moves an offset leaves no metadata, or its own.
+  const oseq = /^\{"oseq":(\d+)\}$/.exec(committed.metadata)?.[1];
+  return { offset: committed.offset, oseq: oseq === undefined ? ANY_ROW : Number(oseq) };
 }

@@ -27,11 +27,14 @@ export interface ArrowInsert {
 }
 
 /**
- * ClickHouse's ErrorCodes.cpp: nothing is wrong with the rows, so the same bytes may go again, under the same token. 159 time-out, 173 and 241 memory,
- * 202 too many queries, 203 no free connection, 209 and 210 network, 225 Keeper, 236 aborted (the server stops), 242 read only, 243 disk space,
- * 252 too many parts, 285, 286 and 289 replicas and quorum, 319 unknown status, 394 cancelled, 999 Keeper.
+ * ClickHouse's ErrorCodes.cpp: nothing is wrong with the rows, so the same bytes may go again, under the same token. 75 disk full or failing,
+ * 159 time-out, 173 and 241 memory, 201 quota, 202 too many queries, 203 no free connection, 209 and 210 network, 225 Keeper, 236 aborted (the server
+ * stops), 242 read only, 243 disk space, 252 too many parts, 285, 286 and 289 replicas and quorum, 319 unknown status, 394 cancelled, 499 object
+ * storage, 999 Keeper.
  */
-const TRANSIENT_CODES: ReadonlySet<string> = new Set("159 173 202 203 209 210 225 236 241 242 243 252 285 286 289 319 394 999".split(" "));
+const TRANSIENT_CODES: ReadonlySet<string> = new Set(
+  "75 159 173 201 202 203 209 210 225 236 241 242 243 252 285 286 289 319 394 499 999".split(" "),
+);
 
 /** What makes a retry of the same token a no-op in the table and in each view's target (docs/decisions/0004). */
 const INSERT_SETTINGS = {
@@ -44,6 +47,8 @@ const INSERT_SETTINGS = {
   min_insert_block_size_bytes: "0",
   materialized_views_ignore_errors: 0,
   parallel_view_processing: 0,
+  // 0 = any: a sparse history closes windows of more months at once than the default allows (100; refused with the code of "too many parts").
+  max_partitions_per_insert_block: "0",
   wait_end_of_query: 1,
   max_execution_time: 25,
 } as const;
@@ -70,8 +75,8 @@ export class Clickhouse {
     });
   }
 
-  async command(sql: string): Promise<void> {
-    await this.#call(() => this.#client.command({ query: sql }));
+  async command(sql: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.#call(() => this.#client.command({ query: sql, query_params: { ...parameters } }));
   }
 
   /** Small results only. Counts of 64 bits come as strings unless cast. */
@@ -87,7 +92,11 @@ export class Clickhouse {
     const result = await this.#call(() =>
       this.#client.query({ query: sql, query_params: { ...parameters }, format: "JSONCompactEachRow" }),
     );
-    for await (const rows of result.stream<T>()) yield rows.map((row) => row.json<T>());
+    try {
+      for await (const rows of result.stream<T>()) yield rows.map((row) => row.json<T>());
+    } catch (thrown) {
+      throw this.#classify(toError(thrown));
+    }
   }
 
   /**

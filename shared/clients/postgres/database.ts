@@ -2,6 +2,9 @@
 import pg from "pg";
 import { OperatingError, toError, UnavailableError } from "../../kernel/errors.ts";
 
+/** SQLSTATE classes of a server that starts, stops, fails over or is out of connections: it says nothing about the statement. */
+const NOT_SERVING = /^(08|53|57P)/;
+
 export interface Session {
   query<T>(sql: string, parameters?: readonly unknown[]): Promise<T[]>;
 }
@@ -25,6 +28,10 @@ export class Database implements Session {
   async transaction<T>(actor: string, work: (session: Session) => Promise<T>): Promise<T> {
     return this.#call(async () => {
       const client = await this.#pool.connect();
+      let isBroken = false;
+      // Unheard it would end the process: the pool listens to idle connections only. The query under way, or the next one, reports it.
+      const broke = (): void => void (isBroken = true);
+      client.on("error", broke);
       try {
         await client.query("BEGIN");
         await client.query("SELECT set_config('weir.actor', $1, true)", [actor]);
@@ -34,10 +41,11 @@ export class Database implements Session {
         await client.query("COMMIT");
         return result;
       } catch (thrown) {
-        await client.query("ROLLBACK").catch(() => undefined);
+        await client.query("ROLLBACK").catch(() => (isBroken = true));
         throw thrown;
       } finally {
-        client.release();
+        client.off("error", broke);
+        client.release(isBroken);
       }
     });
   }
@@ -52,7 +60,7 @@ export class Database implements Session {
     } catch (thrown) {
       const error = toError(thrown);
       if (error instanceof OperatingError) throw error;
-      if (error instanceof pg.DatabaseError)
+      if (error instanceof pg.DatabaseError && !NOT_SERVING.test(error.code ?? ""))
         throw new OperatingError(`PostgreSQL refused: ${error.message}`, { code: "POSTGRES_REFUSED", cause: error });
       throw new UnavailableError(`PostgreSQL at ${this.#address} did not answer: ${error.message}`, {
         code: "POSTGRES_UNAVAILABLE",

@@ -5,6 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { startClickhouse } from "#local/services/clickhouse.ts";
 import type { RunningServer } from "#local/services/running-server.ts";
 import { Clickhouse } from "#shared/clients/clickhouse/client.ts";
+import type { OutgoingRecord } from "#shared/clients/kafka/types.ts";
+import { encodeClean } from "#shared/events/block.ts";
 import { armFailpoint } from "#shared/kernel/failpoint.ts";
 import { monthBlocks } from "#sinks/clickhouse/event-rows.ts";
 import { createEventsStore } from "#sinks/clickhouse/events-store.ts";
@@ -12,7 +14,7 @@ import { migrateClickhouse } from "#sinks/clickhouse/migrate.ts";
 import type { SinkStore } from "#sinks/runtime/partition-sink.ts";
 import { settles } from "#test/support/process.ts";
 import { BASE_MS, cleanColumns, LARGE_USER, rowOf, USERS } from "#test/support/sink-rows.ts";
-import { OutputLog } from "./output-log.ts";
+import { outgoing, OutputLog } from "./output-log.ts";
 import { SinksProcess } from "./sinks-process.ts";
 
 const DATABASE = "weir_test_sink_events";
@@ -159,7 +161,7 @@ describe("events.clean in ClickHouse", () => {
     const group = log.group(GROUP);
     const sink = log.run("clean", group, storeOn(clickhouse));
     await settles(async () => expect(await totals()).toEqual(expected(5)));
-    expect((await log.committed("clean", group)).offset).toBe(1);
+    await settles(async () => expect((await log.committed("clean", group)).offset).toBe(1));
     await log.clean([5], { end: "row" });
     await settles(async () => expect(await totals()).toEqual(expected(20)));
     await sink.stop();
@@ -179,6 +181,45 @@ describe("events.clean in ClickHouse", () => {
     expect(await totals()).toMatchObject({ rows: 200, distinct: 200, viewEvents: 200 });
   });
 
+  test("a zombie beside its successor, both at work on the same log: each row counts once, in the table and in the view", async () => {
+    const group = log.group(GROUP);
+    const sinks = [storeOn(clickhouse), storeOn(clickhouse)].map((store) => log.run("clean", group, store));
+    for (let cut = 0; cut < 15; cut++) await log.clean([30, 20], { end: cut % 2 === 0 ? "row" : "mark", spacingMs: 500 });
+    await settles(async () => expect(await log.isCaughtUp("clean", group)).toBe(true), { limitMs: 30_000 });
+    for (const sink of sinks) await sink.stop();
+    // Whoever was second has committed too, maybe an older position: that too must be harmless.
+    await log.kafka.commitOffsets(group, [{ ...log.partition("clean"), offset: 2, metadata: '{"oseq":50}' }]);
+    await log.drain("clean", group, storeOn(clickhouse));
+    expect(await totals()).toMatchObject({ rows: 750, distinct: 750, viewEvents: 750 });
+  });
+
+  test("what an aborted epoch wrote is never seen, and what is not decided yet waits", async () => {
+    const transactionalId = `${log.lane}-0`;
+    const epoch = (first: number, count: number, cut: number): OutgoingRecord =>
+      outgoing({
+        value: encodeClean(cleanColumns(Array.from({ length: count }, (_, row) => rowOf(first + row)))),
+        oseq: first,
+        count,
+        cut,
+        isEnd: true,
+      });
+    const doomed = await log.kafka.initProducer(transactionalId, { transactionTimeoutMs: 60_000 });
+    await doomed.send(log.partition("clean"), [epoch(1, 10, 1)]);
+    await doomed.commit();
+    await doomed.send(log.partition("clean"), [epoch(11, 90, 2)]);
+    const sink = log.run("clean", log.group(GROUP), storeOn(clickhouse));
+    await settles(async () => expect((await log.committed("clean", log.group(GROUP))).metadata).toBe('{"oseq":10}'));
+    expect(await totals()).toEqual(expected(10));
+    const successor = await log.kafka.initProducer(transactionalId, { transactionTimeoutMs: 60_000 });
+    for (let i = 0; i < 5; i++) {
+      await successor.send(log.partition("clean"), [epoch(11 + i * 10, 10, 2 + i)]);
+      await successor.commit();
+    }
+    await settles(async () => expect((await log.committed("clean", log.group(GROUP))).metadata).toBe('{"oseq":60}'));
+    await sink.stop();
+    expect(await totals()).toEqual(expected(60));
+  });
+
   test("negative control: the same block again without de-duplication in the view counts twice there", async () => {
     const rows = Array.from({ length: 10 }, (_, i) => rowOf(i + 1));
     const [block] = monthBlocks([{ columns: cleanColumns(rows), oseq: 1 }], 1, log.provenance);
@@ -195,6 +236,31 @@ describe("events.clean in ClickHouse", () => {
     }
     expect(await totals()).toMatchObject({ rows: 10, viewEvents: 20 });
   });
+
+  test.each(["events", "user_activity_1min"])(
+    "a block whose token is known but which is missing in %s, as a kill in mid-insert leaves it, is put back",
+    async (victim) => {
+      const database = `${DATABASE}_torn_${victim}`;
+      await migrateClickhouse(clickhouse, database, { replicated: false });
+      for (let cut = 0; cut < 4; cut++) await log.clean([60], { end: "row", spacingMs: 500 });
+      const group = log.group(GROUP);
+      await log.drain("clean", group, storeOn(clickhouse, database));
+      await clickhouse.command(
+        `ALTER TABLE ${database}.${victim} DELETE WHERE ${victim === "events" ? "cut = 4" : "1"} SETTINGS mutations_sync = 2`,
+      );
+      // The last cut was tried, and its position was not committed.
+      const offset = victim === "events" ? 3 : 0;
+      await log.kafka.commitOffsets(group, [{ ...log.partition("clean"), offset, metadata: `{"oseq":${offset * 60}}` }]);
+      await log.drain("clean", group, storeOn(clickhouse, database));
+      expect(await totals(clickhouse, database)).toMatchObject({
+        rows: 240,
+        distinct: 240,
+        viewEvents: 240,
+        viewValueSum: expected(240).valueSum,
+      });
+      await clickhouse.command(`DROP DATABASE ${database}`);
+    },
+  );
 
   test("a lost position and forgotten tokens: what the table has is passed over", async () => {
     const database = `${DATABASE}_forgetful`;

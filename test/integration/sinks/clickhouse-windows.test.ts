@@ -81,6 +81,17 @@ test("a closed window comes out as it was written, once, however often and in wh
   );
 });
 
+test("a sparse history closes windows of more months at once than ClickHouse allows by default", async () => {
+  await log.windows(150, 31 * 86_400_000);
+  await log.drain("windows", `${log.lane}-a`, windowsStore());
+  const [found] = await clickhouse.query<{ rows: number; months: number }>(
+    `SELECT toFloat64(count()) AS rows, toFloat64(uniqExact(toYYYYMM(window_start))) AS months FROM ${DATABASE}.windows WHERE lane = {lane:String}`,
+    { lane: log.lane },
+  );
+  expect(found!.rows).toBe(150);
+  expect(found!.months).toBeGreaterThan(100);
+});
+
 test("many small records become few inserts", async () => {
   for (let record = 0; record < 40; record++) await log.windows(1);
   const store = counted(windowsStore());

@@ -15,22 +15,40 @@ import { uniqueLane } from "#test/support/stack.ts";
 
 const encoder = new TextEncoder();
 
-function windowColumns(first: number, rows: number): WindowColumns {
+function windowColumns(first: number, rows: number, spacingMs: number): WindowColumns {
   const numbers = Array.from({ length: rows }, (_, i) => first + i);
   return {
     rows,
     kind: Uint8Array.from(numbers, () => WINDOW_KINDS.indexOf("tumbling_5m")),
     userId: Uint32Array.from(numbers.flatMap((oseq) => [oseq % USERS, 0])),
-    windowStartMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * 300_000),
-    windowEndMs: Float64Array.from(numbers, (oseq) => BASE_MS + (oseq + 1) * 300_000),
+    windowStartMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * spacingMs),
+    windowEndMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * spacingMs + 300_000),
     events: Uint32Array.from(numbers),
     valueCount: Uint32Array.from(numbers, (oseq) => oseq % 2),
     valueSum: Float64Array.from(numbers, (oseq) => oseq / 2),
     valueMin: Float64Array.from(numbers, (oseq) => (oseq % 2 === 0 ? Number.NaN : 1)),
     valueMax: Float64Array.from(numbers, (oseq) => (oseq % 2 === 0 ? Number.NaN : 2)),
-    firstEventMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * 300_000),
-    lastEventMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * 300_000 + 1),
+    firstEventMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * spacingMs),
+    lastEventMs: Float64Array.from(numbers, (oseq) => BASE_MS + oseq * spacingMs + 1),
   };
+}
+
+export interface PlacedRecord {
+  readonly value: Uint8Array | null;
+  readonly oseq: number;
+  readonly count: number;
+  readonly generation?: number;
+  readonly cut?: number;
+  readonly isEnd?: boolean;
+  readonly more?: Readonly<Record<string, string>>;
+}
+
+export function outgoing({ value, oseq, count, generation = 1, cut, isEnd = false, more = {} }: PlacedRecord): OutgoingRecord {
+  const headers: Record<string, string | number> = { ...more, [HEADERS.generation]: generation, [HEADERS.partition]: 0 };
+  Object.assign(headers, { [HEADERS.oseq]: oseq, [HEADERS.count]: count });
+  if (cut !== undefined) headers[HEADERS.cut] = cut;
+  if (isEnd) headers[HEADERS.cutEnd] = 1;
+  return { key: null, value, headers: Object.entries(headers).map(([key, text]) => [key, encoder.encode(String(text))] as const) };
 }
 
 /** One partition of a lane of its own. Numbers are given by the log itself, as the processor's are. */
@@ -80,9 +98,9 @@ export class OutputLog {
     if (end !== undefined) this.#cut += 1;
   }
 
-  async windows(count: number): Promise<void> {
+  async windows(count: number, spacingMs = 300_000): Promise<void> {
     const first = this.#take("windows", count);
-    await this.append("windows", { value: encodeWindows(windowColumns(first, count)), oseq: first, count });
+    await this.append("windows", { value: encodeWindows(windowColumns(first, count, spacingMs)), oseq: first, count });
   }
 
   async deadLetter(value: Uint8Array | null): Promise<void> {
@@ -92,28 +110,8 @@ export class OutputLog {
   }
 
   /** A record placed by hand, also wrongly. */
-  async append(
-    role: OutputRole,
-    record: {
-      value: Uint8Array | null;
-      oseq: number;
-      count: number;
-      cut?: number;
-      isEnd?: boolean;
-      more?: Readonly<Record<string, string>>;
-    },
-  ): Promise<void> {
-    const { value, oseq, count, cut, isEnd = false, more = {} } = record;
-    const headers: Record<string, string | number> = { ...more, [HEADERS.generation]: 1, [HEADERS.partition]: 0 };
-    Object.assign(headers, { [HEADERS.oseq]: oseq, [HEADERS.count]: count });
-    if (cut !== undefined) headers[HEADERS.cut] = cut;
-    if (isEnd) headers[HEADERS.cutEnd] = 1;
-    const outgoing: OutgoingRecord = {
-      key: null,
-      value,
-      headers: Object.entries(headers).map(([key, text]) => [key, encoder.encode(String(text))] as const),
-    };
-    await this.kafka.produce(this.partition(role), [outgoing]);
+  async append(role: OutputRole, record: PlacedRecord): Promise<void> {
+    await this.kafka.produce(this.partition(role), [outgoing(record)]);
   }
 
   #take(role: OutputRole, count: number): number {
@@ -136,7 +134,15 @@ export class OutputLog {
   run(role: OutputRole, group: string, store: SinkStore): { readonly ended: Promise<void>; stop(): Promise<void> } {
     const stopping = new AbortController();
     const log = createLogger({}, () => undefined);
-    const ended = runPartitionSink({ kafka: this.kafka, group, from: this.partition(role), store, log, stop: stopping.signal });
+    const ended = runPartitionSink({
+      kafka: this.kafka,
+      group,
+      generation: 1,
+      from: this.partition(role),
+      store,
+      log,
+      stop: stopping.signal,
+    });
     ended.catch(() => undefined);
     return {
       ended,

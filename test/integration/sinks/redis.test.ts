@@ -57,9 +57,15 @@ function windowsStore(): SinkStore {
 }
 
 /** As the sink hands them over, without a log: rows `first` to `last`. */
-function delivery(first: number, last: number): OutputRecord[] {
+function delivery(first: number, last: number, ageSeconds = 0): OutputRecord[] {
   const rows = Array.from({ length: last - first + 1 }, (_, i) => rowOf(first + i));
-  const record = { offset: first, timestampMs: 0, key: null, value: encodeClean(cleanColumns(rows)), headers: [] };
+  const record = {
+    offset: first,
+    timestampMs: Date.now() - ageSeconds * 1_000,
+    key: null,
+    value: encodeClean(cleanColumns(rows)),
+    headers: [],
+  };
   return [{ ...record, generation: 1, oseq: first, count: rows.length, cut: 1, endsCut: false }];
 }
 
@@ -148,6 +154,44 @@ describe("hot values", () => {
     await store.deliver(delivery(500, 520));
     await expectActivityAfter(520);
     await expect(store.deliver(delivery(530, 540))).rejects.toMatchObject({ code: "REDIS_BEHIND" });
+  });
+
+  test("live from when the log took them: reading it again after a loss revives nothing that had expired", async () => {
+    const store = cleanStore();
+    await store.resume(null);
+    await store.deliver(delivery(1, 7, 5_000));
+    expect(await redis.get(markKey())).toBe("7");
+    expect(await redis.hash(activityKey(log.lane, "1"))).toEqual({});
+    await store.deliver(delivery(8, 14, 2_000));
+    const activityTtl = await redis.ttlSeconds(activityKey(log.lane, "1"));
+    expect(activityTtl).toBeGreaterThan(1_500);
+    expect(activityTtl).toBeLessThanOrEqual(1_600);
+    expect(await redis.hash(sessionKey(log.lane, "s2"))).toEqual({});
+  });
+
+  test("a value that has longer to live is not cut short by one that the log took before it", async () => {
+    const store = cleanStore();
+    await store.resume(null);
+    await store.deliver(delivery(1, 7));
+    await store.deliver(delivery(8, 14, 3_000));
+    expect(await redis.ttlSeconds(activityKey(log.lane, "1"))).toBeGreaterThan(3_500);
+    await expectActivityAfter(14);
+  });
+
+  test("lost between reading again and the first new row: that row is refused, and the ones before it come back too", async () => {
+    const before = cleanStore();
+    await before.resume(null);
+    await before.deliver(delivery(1, 10));
+    const store = cleanStore();
+    // Its position is lost, so it begins again, and passes over what the mark covers.
+    expect(await store.resume(null)).toBeNull();
+    await store.deliver(delivery(1, 10));
+    await redis.flush();
+    await expect(store.deliver(delivery(11, 13))).rejects.toMatchObject({ code: "REDIS_BEHIND" });
+    expect(await redis.keyCount()).toBe(0);
+    await store.resume({ offset: 10, oseq: 10 });
+    await store.deliver([...delivery(1, 10), ...delivery(11, 13)]);
+    await expectActivityAfter(13);
   });
 
   test("FLUSHALL under way: everything comes back from the log, and then the new", async () => {

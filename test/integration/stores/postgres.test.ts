@@ -98,16 +98,65 @@ describe("the log of changes", () => {
     expect(await audit()).toEqual([]);
   });
 
-  test("it cannot be changed, nor can a release", async () => {
+  test("every table that people edit is in it, and so are releases", async () => {
     await seedRules(database, loadSeedRelease());
-    await expect(database.query("DELETE FROM audit_logs")).rejects.toMatchObject({ code: "POSTGRES_REFUSED" });
-    await expect(database.query("UPDATE audit_logs SET actor = 'nobody'")).rejects.toMatchObject({ code: "POSTGRES_REFUSED" });
+    await database.query("INSERT INTO processing_rules (name, rule_type, config) VALUES ('r', 'validation', '{}')");
+    await database.query("INSERT INTO rules_releases (version, sha256, content) VALUES (1, 'x', '{}')");
+    for (const table of ["event_types", "data_sources", "processing_rules", "rules_releases"]) {
+      const [counts] = await database.query<{ rows: number; audited: number }>(
+        `SELECT (SELECT count(*)::int FROM ${table}) AS rows, (SELECT count(*)::int FROM audit_logs WHERE table_name = $1 AND row_key IS NOT NULL) AS audited`,
+        [table],
+      );
+      expect(counts!.rows, table).toBeGreaterThan(0);
+      expect(counts!.audited, table).toBe(counts!.rows);
+    }
+  });
+
+  test.each([
+    "DELETE FROM audit_logs",
+    "UPDATE audit_logs SET actor = 'nobody'",
+    "TRUNCATE audit_logs",
+    "DELETE FROM rules_releases",
+    "UPDATE rules_releases SET content = '{}'",
+    "TRUNCATE rules_releases",
+  ])("is only ever added to, as releases are: %s is refused", async (sql) => {
+    await database.query("INSERT INTO rules_releases (version, sha256, content) VALUES (1, 'x', '{}')");
+    await expect(database.query(sql)).rejects.toMatchObject({
+      code: "POSTGRES_REFUSED",
+      message: expect.stringContaining("append-only") as string,
+    });
+    expect(await database.query("SELECT version FROM rules_releases")).toEqual([{ version: 1 }]);
+    expect(await database.query("SELECT table_name FROM audit_logs")).toEqual([{ table_name: "rules_releases" }]);
+  });
+
+  test.each(["event_types", "data_sources", "processing_rules"])("no statement empties %s past it", async (table) => {
+    await expect(database.query(`TRUNCATE ${table}`)).rejects.toMatchObject({ code: "POSTGRES_REFUSED" });
   });
 
   test("a changed row counts its version up", async () => {
     await seedRules(database, loadSeedRelease());
     await database.query("UPDATE event_types SET description = 'x' WHERE name = 'click'");
     expect(await database.query("SELECT version FROM event_types WHERE name = 'click'")).toEqual([{ version: 2 }]);
+  });
+});
+
+describe("the connection", () => {
+  test("a session that the server ends is an absent server, no refusal, and the next one works", async () => {
+    const ended = database.transaction("ada", async (session) => {
+      const [mine] = await session.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+      await server.query("SELECT pg_terminate_backend($1)", [mine!.pid]);
+      await session.query("SELECT 1");
+    });
+    await expect(ended).rejects.toMatchObject({ name: "UnavailableError", code: "POSTGRES_UNAVAILABLE" });
+    expect(await database.query("SELECT 1 AS one")).toEqual([{ one: 1 }]);
+  });
+
+  test("where nothing listens the error names the address without the password", async () => {
+    const nowhere = new Database("postgresql://weir:secret@127.0.0.1:1/weir");
+    const error: unknown = await nowhere.query("SELECT 1").catch((thrown: unknown) => thrown);
+    await nowhere.close();
+    expect(error).toMatchObject({ code: "POSTGRES_UNAVAILABLE", message: expect.stringContaining("127.0.0.1:1") as string });
+    expect(String(error)).not.toContain("secret");
   });
 });
 
