@@ -12,9 +12,13 @@ const VENDORS = {
   "@clickhouse/client": "^shared/clients/clickhouse/",
   ioredis: "^shared/clients/redis/",
   pg: "^shared/clients/postgres/",
+  "@aws-sdk/client-s3": "^shared/clients/objects/",
   chdb: "^local/services/",
   "ffi-rs": "^local/services/",
   "@aws-lambda-powertools/logger": "^functions/",
+  "@aws-sdk/client-secrets-manager": "^shared/clients/aws/",
+  "@aws-sdk/credential-provider-node": "^shared/clients/aws/",
+  esbuild: "^functions/bundle\\.ts$",
   "aws-cdk-lib": "^infra/",
   "@duckdb/node-api": "^test/",
 };
@@ -40,6 +44,7 @@ export default {
       { path: "^(shared/(clients|config|telemetry)|processor/(checkpoint|runtime)|local|sinks|functions)/" },
     ),
     forbid("parts-are-apart", { path: "^functions/" }, { path: "^(processor|sinks|local|loadgen|cli|dashboard|infra)/" }),
+    forbid("data-path-needs-no-postgres", { path: "^(functions/validator|processor|sinks)/" }, { path: "^shared/clients/postgres/" }),
     forbid("processor-is-apart", { path: "^processor/" }, { path: "^(functions|sinks|local|loadgen|cli|dashboard|infra)/" }),
     forbid("sinks-are-apart", { path: "^sinks/" }, { path: "^(functions|processor|local|loadgen|cli|dashboard|infra)/" }),
     forbid("local-spawns-parts", { path: "^local/" }, { path: "^processor/" }),
@@ -50,6 +55,8 @@ export default {
   ],
   options: {
     doNotFollow: { path: "node_modules" },
+    // AssemblyScript: another language with the same ending, built by the folder above it.
+    exclude: { path: "functions/validator/kernel/assembly" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },
     enhancedResolveOptions: {

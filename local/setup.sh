@@ -56,6 +56,10 @@ if [ ! -e "$POSTGRES/native/lib/libpq.so.5" ]; then
   [ -e "$POSTGRES/native/lib/libpq.so.5" ] || fail "PostgreSQL has no libpq.so.5" "its symbolic links could not be made" "rm -rf node_modules && npm ci"
 fi
 
+# ---- the validator's kernel, compiled from functions/validator/kernel/assembly when that has changed
+"$ROOT/node_modules/.bin/node" "$ROOT/functions/validator/kernel/build.ts" \
+  || fail "the validator's kernel was not built" "see the compiler's message above" "node functions/validator/kernel/build.ts"
+
 # ---- the rest is decided by one stamp: the same recipes in the same place are not looked at again.
 STAMP="$ROOT $(cat "$POM" "$PROPERTIES" "$0" | cksum)"
 if [ -x "$PARTS/bin/java" ] && [ -x "$PARTS/bin/redis-server" ] && [ "$(cat "$PARTS/stamp" 2>/dev/null)" = "$STAMP" ]; then exit 0; fi

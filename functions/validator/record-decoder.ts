@@ -1,12 +1,22 @@
 /**
- * Base64 of a batch into one buffer that is kept from batch to batch. Each value is followed by zero bytes, which the scanner takes as its
- * end mark; so the batch is decoded once and never copied.
+ * Base64 of a record straight into the validator's input, each value with zero bytes behind it, which the scanner takes as its end mark; so a
+ * record is decoded once and never copied.
  */
 import { END_MARK_BYTES, type Headers, type Validator } from "./scanner/validator.ts";
 import type { InvocationRecord } from "./invocation-event.ts";
 
 export class RecordDecoder {
-  #pool = Buffer.allocUnsafeSlow(65_536);
+  /** The validator's input, as a Buffer: what decodes base64. */
+  #pool: Buffer = Buffer.alloc(0);
+  #input: Uint8Array = this.#pool;
+  #valueBytes = 0;
+
+  /** Decoded since the last call. */
+  takeValueBytes(): number {
+    const valueBytes = this.#valueBytes;
+    this.#valueBytes = 0;
+    return valueBytes;
+  }
 
   /** Validates one record; false = rejected. */
   add(validator: Validator, record: InvocationRecord): boolean {
@@ -16,12 +26,16 @@ export class RecordDecoder {
     const valueRoom = typeof value === "string" ? base64Size(value) : 0;
     const keyRoom = typeof key === "string" ? base64Size(key) : 0;
     const keyAt = Math.max(valueRoom, 0) + END_MARK_BYTES;
-    if (keyAt + keyRoom + END_MARK_BYTES > this.#pool.length) this.#pool = Buffer.allocUnsafeSlow(2 * (keyAt + keyRoom + END_MARK_BYTES));
+    const input = validator.input(keyAt + keyRoom + END_MARK_BYTES);
+    if (input !== this.#input) {
+      this.#input = input;
+      this.#pool = Buffer.from(input.buffer, input.byteOffset, input.length);
+    }
     const pool = this.#pool;
     let keyBytes: Uint8Array | null = null;
     let keyEnd = keyAt;
     if (typeof key === "string") {
-      keyBytes = pool;
+      keyBytes = input;
       if (keyRoom > 0) keyEnd += pool.write(key, keyAt, keyRoom, "base64");
     }
     if (value === undefined || value === null) return validator.add(null, 0, 0, keyBytes, headers, offset, timestampMs, keyAt, keyEnd);
@@ -31,8 +45,9 @@ export class RecordDecoder {
       validator.addReject("value.base64", Buffer.from(typeof value === "string" ? value : JSON.stringify(value)), kept, headers, offset);
       return false;
     }
+    this.#valueBytes += end;
     for (let i = end; i < keyAt; i++) pool[i] = 0;
-    return validator.add(pool, 0, end, keyBytes, headers, offset, timestampMs, keyAt, keyEnd);
+    return validator.add(input, 0, end, keyBytes, headers, offset, timestampMs, keyAt, keyEnd);
   }
 }
 
@@ -46,5 +61,7 @@ function base64Size(text: string): number {
 }
 
 function decodeHeaders(headers: NonNullable<InvocationRecord["headers"]>): Headers {
-  return headers.flatMap((header) => Object.entries(header).map(([name, value]) => [name, Uint8Array.from(value ?? [])] as const));
+  const decoded: [string, Uint8Array][] = [];
+  for (const header of headers) for (const name of Object.keys(header)) decoded.push([name, Uint8Array.from(header[name] ?? [])]);
+  return decoded;
 }

@@ -1,11 +1,11 @@
 /** The columns of one block while it grows, one row per record. */
-import type { EventColumns } from "#shared/events/columns.ts";
+import { type EventColumns, VERDICT } from "#shared/events/columns.ts";
 import { REASON_CODES } from "#shared/events/reasons.ts";
 import type { Plan } from "#shared/rules/plan.ts";
 import { BytesBuilder, DictionaryBuilder } from "./column-builders.ts";
 
 /** What a row costs in an encoded block beside its variable parts: fixed columns, offsets, validity. */
-const FIXED_ROW_BYTES = 104;
+export const FIXED_ROW_BYTES = 104;
 
 export class BlockBuilder {
   rows = 0;
@@ -29,10 +29,15 @@ export class BlockBuilder {
   readonly rawKey = new BytesBuilder();
   readonly raw = new BytesBuilder();
   readonly headers = new BytesBuilder();
+  /** Accepted rows by place of their version in the plan's `versions`; of type i those start at `firstVersion[i]`. */
+  readonly versionRows: Uint32Array;
+  readonly firstVersion: Int32Array;
 
   constructor(plan: Plan) {
     this.eventType = new DictionaryBuilder(plan.typeNames.names);
     this.source = new DictionaryBuilder(plan.sourceNames.names);
+    this.versionRows = new Uint32Array(plan.versions.length);
+    this.firstVersion = plan.firstVersion;
   }
 
   get #variable(): BytesBuilder[] {
@@ -44,6 +49,7 @@ export class BlockBuilder {
     this.eventType.begin();
     this.source.begin();
     this.reason.begin();
+    this.versionRows.fill(0);
     for (const column of this.#variable) column.begin();
   }
 
@@ -53,6 +59,16 @@ export class BlockBuilder {
     const row = this.rows++;
     this.sourceOffset[row] = sourceOffset;
     this.fingerprint[row] = fingerprint;
+    return row;
+  }
+
+  /** Opens a run of accepted rows without a warning and returns its first. The caller sets all of their other columns. */
+  openAccepted(rows: number): number {
+    while (this.rows + rows > this.#capacity) this.#grow();
+    const row = this.rows;
+    this.rows += rows;
+    this.verdict.fill(VERDICT.ok, row, row + rows);
+    this.reason.appendNulls(row, rows);
     return row;
   }
 

@@ -55,6 +55,26 @@ export class BytesBuilder {
     this.#offsets[row + 1] = this.length;
   }
 
+  /** `rows` rows at once. `offsets` has one more, the first is 0; `presence` is 1 by row where there is a value, null = everywhere. */
+  appendRun(row: number, rows: number, offsets: Int32Array, bytes: Uint8Array, presence: Uint8Array | null): void {
+    const size = offsets[rows]!;
+    this.#fillTo(row);
+    this.#reserveRows(row + rows);
+    if (this.length + size + SLACK_BYTES > this.#bytes.length) this.#growBytes(this.length + size + SLACK_BYTES);
+    this.#bytes.set(bytes.subarray(0, size), this.length);
+    const target = this.#offsets;
+    const shift = this.length;
+    for (let i = 1; i <= rows; i++) target[row + i] = offsets[i]! + shift;
+    this.length += size;
+    this.#rows = row + rows;
+    const validity = this.#validity;
+    for (let i = 0; i < rows; i++) {
+      if (presence !== null && presence[i] === 0) continue;
+      validity[(row + i) >> 3]! |= 1 << ((row + i) & 7);
+      this.#present++;
+    }
+  }
+
   #open(row: number, sizeBytes: number): number {
     if (this.#rows !== row || row + 2 > this.#offsets.length) this.#fillTo(row);
     this.#rows = row + 1;
@@ -72,17 +92,20 @@ export class BytesBuilder {
   }
 
   #fillTo(row: number): void {
-    if (row + 2 > this.#offsets.length) {
-      const capacity = Math.max(row + 1, 2 * (this.#offsets.length - 1));
-      const offsets = new Int32Array(capacity + 1);
-      offsets.set(this.#offsets);
-      this.#offsets = offsets;
-      const validity = new Uint8Array((capacity >> 3) + 1);
-      validity.set(this.#validity);
-      this.#validity = validity;
-    }
+    this.#reserveRows(row + 1);
     for (let i = this.#rows; i < row; i++) this.#offsets[i + 1] = this.length;
     this.#rows = row;
+  }
+
+  #reserveRows(rows: number): void {
+    if (rows + 1 <= this.#offsets.length) return;
+    const capacity = Math.max(rows, 2 * (this.#offsets.length - 1));
+    const offsets = new Int32Array(capacity + 1);
+    offsets.set(this.#offsets);
+    this.#offsets = offsets;
+    const validity = new Uint8Array((capacity >> 3) + 1);
+    validity.set(this.#validity);
+    this.#validity = validity;
   }
 
   finish(rows: number): BytesColumn {
@@ -114,21 +137,42 @@ export class DictionaryBuilder {
 
   /** Every row is set, in order; -1 = null. */
   set(row: number, index: number): void {
-    if (row >= this.#codes.length) {
-      const grown = new Int16Array(2 * this.#codes.length);
-      grown.set(this.#codes);
-      this.#codes = grown;
+    this.#reserve(row + 1);
+    this.#codes[row] = index < 0 ? -1 : this.#codeFor(index);
+  }
+
+  /** The same for the first `rows` of `indexes`, from `row` on. */
+  appendRun(row: number, indexes: Int16Array, rows: number): void {
+    this.#reserve(row + rows);
+    const codes = this.#codes;
+    const known = this.#codeOf;
+    for (let i = 0; i < rows; i++) {
+      const index = indexes[i]!;
+      const code = index < 0 ? -1 : known[index]!;
+      codes[row + i] = index < 0 || code >= 0 ? code : this.#codeFor(index);
     }
-    let code = -1;
-    if (index >= 0) {
-      code = this.#codeOf[index]!;
-      if (code < 0) {
-        code = this.#used.length;
-        this.#codeOf[index] = code;
-        this.#used.push(this.#names[index]!);
-      }
+  }
+
+  appendNulls(row: number, rows: number): void {
+    this.#reserve(row + rows);
+    this.#codes.fill(-1, row, row + rows);
+  }
+
+  #codeFor(index: number): number {
+    let code = this.#codeOf[index]!;
+    if (code < 0) {
+      code = this.#used.length;
+      this.#codeOf[index] = code;
+      this.#used.push(this.#names[index]!);
     }
-    this.#codes[row] = code;
+    return code;
+  }
+
+  #reserve(rows: number): void {
+    if (rows <= this.#codes.length) return;
+    const grown = new Int16Array(Math.max(rows, 2 * this.#codes.length));
+    grown.set(this.#codes);
+    this.#codes = grown;
   }
 
   finish(rows: number): DictionaryColumn {

@@ -4,7 +4,9 @@
  */
 import type { ReasonCode } from "#shared/events/reasons.ts";
 import { hashBytes, type NameTable } from "#shared/rules/name-table.ts";
+import { matches } from "#shared/rules/pattern.ts";
 import { FIELD, KIND, NULLABLE, type Plan, PRESENCE_FIELD_SHIFT, REQUIRED, type TypePlan, type ValueCheck } from "#shared/rules/plan.ts";
+import type { UpcastPlan } from "#shared/rules/upcast-plan.ts";
 import { ESCAPED, type JsonScanner, PARSED } from "./json-scanner.ts";
 import { RECORD, RECORD_SHIFT } from "./key-tree.ts";
 import type { Limits } from "./limits.ts";
@@ -61,6 +63,9 @@ export class EventCheck {
   typeIndex = NONE;
   sourceIndex = NONE;
   #type: TypePlan | null = null;
+  /** Of an event that was accepted: place of its version in the plan, and what makes it one of the newest; null = it stays as it is. */
+  versionPlace = NONE;
+  upcast: UpcastPlan | null = null;
   /** Most records of a partition come from the source of the one before. */
   #lastSource = NONE;
 
@@ -84,6 +89,8 @@ export class EventCheck {
     this.hasUserId = false;
     this.typeIndex = NONE;
     this.sourceIndex = NONE;
+    this.versionPlace = NONE;
+    this.upcast = null;
     this.value[0] = NaN;
     this.warning = null;
     this.failedField = NONE;
@@ -97,7 +104,7 @@ export class EventCheck {
       this.#checkUser() &&
       this.#checkType() &&
       this.#checkSource() &&
-      this.#checkFields(this.#type!) &&
+      this.#checkFields(this.#typeOfSource(this.#type!)) &&
       this.#checkTime() &&
       this.#checkAge(timestampMs) &&
       this.#checkKey(key, keyStart, keyEnd)
@@ -214,6 +221,8 @@ export class EventCheck {
     for (const version of versions) {
       if (version.schemaVersion === wanted) {
         this.#type = version;
+        this.versionPlace = version.place;
+        this.upcast = version.upcast;
         return true;
       }
     }
@@ -238,6 +247,11 @@ export class EventCheck {
     return this.sourceIndex >= 0 || this.#fail("unknown_source", SOURCE);
   }
 
+  /** Known only now, since the source may stand behind the type. */
+  #typeOfSource(type: TypePlan): TypePlan {
+    return type.bySource === null ? type : type.bySource[this.sourceIndex + 1]!;
+  }
+
   #checkFields(type: TypePlan): boolean {
     const { presence } = type;
     const { records, event } = this.#json;
@@ -255,7 +269,7 @@ export class EventCheck {
         if (isBlank(this.#text, this.#textStart, this.#textEnd)) return this.#fail("schema.required", field);
       }
     }
-    if (type.rejectUnknown && !this.#checkUnknown(type)) return false;
+    if ((type.rejectUnknown || type.flagUnknown) && !this.#checkUnknown(type)) return false;
     const session = SESSION_ID;
     if (this.#kindOf(session) === STRING && this.#endOf(session) - this.#startOf(session) - 2 > this.#limits.sessionIdBytes) {
       return this.#fail("size.field", session);
@@ -283,9 +297,9 @@ export class EventCheck {
       else if (check.enumNumbers !== null && !check.enumNumbers.includes(value)) reason = "schema.enum";
     } else if (kind === STRING) {
       this.#openText(check.field);
-      const characters = countCharacters(this.#text, this.#textStart, this.#textEnd);
-      if (characters < check.minLength || characters > check.maxLength) reason = "schema.length";
+      if (!this.#hasLength(check)) reason = "schema.length";
       else if (check.enumStrings !== null && this.#lookUp(check.enumStrings) < 0) reason = "schema.enum";
+      else if (check.pattern !== null && !matches(check.pattern, this.#text, this.#textStart, this.#textEnd)) reason = "schema.pattern";
     }
     if (reason === null) return true;
     if (!check.flag) return this.#fail(reason, check.field);
@@ -293,18 +307,31 @@ export class EventCheck {
     return true;
   }
 
+  #hasLength({ minLength, maxLength }: ValueCheck): boolean {
+    if (minLength === 0 && maxLength === Infinity) return true;
+    const characters = countCharacters(this.#text, this.#textStart, this.#textEnd);
+    return characters >= minLength && characters <= maxLength;
+  }
+
   /** Members of the event and of `properties`: those that no rule names, and those that only other types' rules name. */
   #checkUnknown(type: TypePlan): boolean {
     const json = this.#json;
-    for (const node of [0, this.#plan.childNode[PROPERTIES]!]) {
+    for (let i = 0; i < 2; i++) {
+      const node = i === 0 ? 0 : this.#plan.childNode[PROPERTIES]!;
       if (node >= 0 && json.unknownIn[node] === json.event) {
         this.failureAt = json.unknownAt[node]!;
-        return this.#fail("schema.unknown_field", NONE);
+        return this.#isUnknown(type, NONE);
       }
     }
     for (let field = 0; field < type.declared.length; field++) {
-      if (type.declared[field] === 0 && json.records[field << SHIFT] === json.event) return this.#fail("schema.unknown_field", field);
+      if (type.declared[field] === 0 && json.records[field << SHIFT] === json.event) return this.#isUnknown(type, field);
     }
+    return true;
+  }
+
+  #isUnknown(type: TypePlan, field: number): boolean {
+    if (type.rejectUnknown) return this.#fail("schema.unknown_field", field);
+    this.warning ??= "rule.unknown_field";
     return true;
   }
 

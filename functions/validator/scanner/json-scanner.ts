@@ -8,9 +8,9 @@
  */
 import type { ReasonCode } from "#shared/events/reasons.ts";
 import { FIELD, KIND, type Plan } from "#shared/rules/plan.ts";
-import { hashBytes } from "#shared/rules/name-table.ts";
 import * as tables from "./bytes.ts";
-import { DECODED, KEY_NEW, KEY_TWICE, KeySet } from "./key-set.ts";
+import { hashKey } from "./key-hash.ts";
+import { DECODED, KeySet } from "./key-set.ts";
 import { KeyTree, RECORD, RECORD_SHIFT } from "./key-tree.ts";
 import type { Limits } from "./limits.ts";
 import { NUMBER, scanNumber } from "./number-scanner.ts";
@@ -178,16 +178,17 @@ export class JsonScanner {
       let id = node < 0 ? UNNAMED : records[(previous << SHIFT) + NEXT]!;
       if (id >= 0) at = this.#matchKey(id, keyAt + 1);
       if (id < 0 || at < 0) {
-        at = this.#scanString(keyAt);
-        if (at < 0) return -1;
+        const keyEnd = this.#scanString(keyAt);
+        if (keyEnd < 0) return -1;
+        at = bytes[keyEnd]! <= 0x20 ? this.#skipSpace(keyEnd) : keyEnd;
+        // Before the key is judged: a key twice is found here or below, and both must say the same of one without a colon.
+        if (bytes[at] !== COLON) return this.fail("json.syntax", at);
+        at++;
         if (serial === 0) serial = this.#keys.openObject();
-        id = this.#resolveKey(keyAt + 1, at - 1, node, serial, base, unnamed);
+        id = this.#resolveKey(keyAt + 1, keyEnd - 1, node, serial, base, unnamed);
         if (id === FAILED) return -1;
         if (id === UNNAMED) unnamed++;
         else records[(previous << SHIFT) + NEXT] = id;
-        if (bytes[at]! <= 0x20) at = this.#skipSpace(at);
-        if (bytes[at] !== COLON) return this.fail("json.syntax", at);
-        at++;
       }
       if (bytes[at]! <= 0x20) at = this.#skipSpace(at);
       if (id >= 0) {
@@ -272,15 +273,14 @@ export class JsonScanner {
     }
     const length = to - from;
     if ((length === 9 || length === 11) && isForbidden(bytes, from, to)) return this.#failKey("forbidden_key", start - 1);
-    const hash = hashBytes(bytes, from, to);
+    const hash = hashKey(bytes, from, to);
     if (node >= 0) {
       const id = this.#tree.resolve(node, bytes, from, to, hash);
       if (id >= 0) return id;
       this.#noteUnknown(node, start - 1);
     }
-    const added = this.#keys.add(serial, base, unnamed, hash, from | mark, to | mark);
-    if (added === KEY_NEW) return UNNAMED;
-    return this.#failKey(added === KEY_TWICE ? "json.duplicate_key" : "json.keys", start - 1);
+    if (this.#keys.add(serial, base, unnamed, hash, from | mark, to | mark)) return UNNAMED;
+    return this.#failKey("json.duplicate_key", start - 1);
   }
 
   #failKey(reason: ReasonCode, at: number): typeof FAILED {

@@ -4,15 +4,8 @@
  *
  * Keys with escapes are kept decoded in a side buffer (positions from {@link DECODED} on), since "\u0061" is the key "a".
  */
-
 const SMALL = 16;
 export const DECODED = 1 << 30;
-/** Equal 32-bit hashes of different keys in one event: beyond this they were made to collide, and comparing them would cost the time they want. */
-const MAX_COLLISIONS = 64;
-
-export const KEY_NEW = 0;
-export const KEY_TWICE = 1;
-export const KEYS_COLLIDE = 2;
 
 export class KeySet {
   /** Stack over the open objects: hash, start, end. */
@@ -20,14 +13,12 @@ export class KeySet {
   #table = new Int32Array(4 * 4_096);
   #serial = 0;
   #tableKeys = 0;
-  #collisions = 0;
   #bytes: Uint8Array = new Uint8Array(0);
   decoded = new Uint8Array(4_096);
   decodedLength = 0;
 
   begin(bytes: Uint8Array): void {
     this.#bytes = bytes;
-    this.#collisions = 0;
     this.decodedLength = 0;
     if (this.#tableKeys > 0 || this.#serial > 0x3fffffff) {
       this.#table.fill(0);
@@ -41,16 +32,13 @@ export class KeySet {
     return ++this.#serial;
   }
 
-  /** `base`: keys of the enclosing objects on the stack; `count`: keys of this object so far. */
-  add(serial: number, base: number, count: number, hash: number, start: number, end: number): number {
+  /** `base`: keys of the enclosing objects on the stack; `count`: keys of this object so far. False = the key is there already. */
+  add(serial: number, base: number, count: number, hash: number, start: number, end: number): boolean {
     if ((base + count + 1) * 3 > this.#stack.length) this.#growStack();
     const stack = this.#stack;
     if (count <= SMALL) {
       for (let i = base; i < base + count; i++) {
-        if (stack[3 * i] === hash) {
-          if (this.#equal(stack[3 * i + 1]!, stack[3 * i + 2]!, start, end)) return KEY_TWICE;
-          if (++this.#collisions > MAX_COLLISIONS) return KEYS_COLLIDE;
-        }
+        if (stack[3 * i] === hash && this.#equal(stack[3 * i + 1]!, stack[3 * i + 2]!, start, end)) return false;
       }
       if (count === SMALL) {
         for (let i = base; i < base + count; i++) this.#insert(serial, stack[3 * i]!, stack[3 * i + 1]!, stack[3 * i + 2]!);
@@ -59,10 +47,10 @@ export class KeySet {
     stack[3 * (base + count)] = hash;
     stack[3 * (base + count) + 1] = start;
     stack[3 * (base + count) + 2] = end;
-    return count < SMALL ? KEY_NEW : this.#insert(serial, hash, start, end);
+    return count < SMALL || this.#insert(serial, hash, start, end);
   }
 
-  #insert(serial: number, hash: number, start: number, end: number): number {
+  #insert(serial: number, hash: number, start: number, end: number): boolean {
     if (this.#tableKeys * 8 >= this.#table.length) this.#growTable();
     const table = this.#table;
     const mask = table.length / 4 - 1;
@@ -74,12 +62,9 @@ export class KeySet {
         table[at + 2] = start;
         table[at + 3] = end;
         this.#tableKeys++;
-        return KEY_NEW;
+        return true;
       }
-      if (table[at] === serial && table[at + 1] === hash) {
-        if (this.#equal(table[at + 2]!, table[at + 3]!, start, end)) return KEY_TWICE;
-        if (++this.#collisions > MAX_COLLISIONS) return KEYS_COLLIDE;
-      }
+      if (table[at] === serial && table[at + 1] === hash && this.#equal(table[at + 2]!, table[at + 3]!, start, end)) return false;
     }
   }
 

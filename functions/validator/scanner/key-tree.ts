@@ -6,7 +6,7 @@
  * Learned keys are only a memory of what producers send. They are bounded, and forgotten all at once when there are too many.
  */
 import type { Plan } from "#shared/rules/plan.ts";
-import { hashBytes } from "#shared/rules/name-table.ts";
+import { hashKey } from "./key-hash.ts";
 
 const LEARNED_KEYS = 256;
 const LEARNED_NODES = 64;
@@ -103,7 +103,7 @@ export class KeyTree {
     for (const [node, { table }] of this.#plan.nodes.entries()) {
       for (const name of table.names) {
         const bytes = encoder.encode(name);
-        this.#put(node, bytes, hashBytes(bytes, 0, bytes.length));
+        this.#put(node, bytes, hashKey(bytes, 0, bytes.length));
       }
     }
   }

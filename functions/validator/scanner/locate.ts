@@ -14,7 +14,7 @@ interface Frame {
 
 const decoder = new TextDecoder();
 
-/** Everything before `target` must have passed the scanner. A key's position gives the pointer to its member. */
+/** `bytes` ends with the event; everything before `target` must have passed the scanner. A key's position gives the pointer to its member. */
 export function locatePointer(bytes: Uint8Array, start: number, target: number): string {
   const frames: Frame[] = [];
   for (let at = start; at <= target && at < bytes.length; at++) {

@@ -7,10 +7,14 @@
 import { isUtf8 } from "node:buffer";
 import { type EventColumns, VERDICT } from "#shared/events/columns.ts";
 import { encodeHeaders } from "#shared/events/headers.ts";
+import { KEPT_BYTES } from "#shared/events/kept-bytes.ts";
+import { HEADERS } from "#shared/events/names.ts";
 import { REASON_CODES, type ReasonCode } from "#shared/events/reasons.ts";
 import { FIELD, KIND, type Plan } from "#shared/rules/plan.ts";
+import type { UpcastPlan } from "#shared/rules/upcast-plan.ts";
 import { utf8End } from "./bytes.ts";
-import { BlockBuilder } from "./block-builder.ts";
+import { Kernel } from "../kernel/kernel.ts";
+import { BlockBuilder, FIXED_ROW_BYTES } from "./block-builder.ts";
 import type { BytesBuilder } from "./column-builders.ts";
 import { EventCheck } from "./event-check.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -18,17 +22,10 @@ import { ESCAPED, JsonScanner } from "./json-scanner.ts";
 import { RECORD, RECORD_SHIFT } from "./key-tree.ts";
 import type { Limits } from "./limits.ts";
 import { cutPointer, locatePointer } from "./locate.ts";
+import { Upcaster } from "./upcaster.ts";
 import { viewOf } from "./values.ts";
 
 export type Headers = readonly (readonly [key: string, value: Uint8Array])[];
-
-/**
- * What a reject keeps of its record at most. Together they stay below the broker's default limit of 1,048,588 bytes per record, so no event
- * can block its partition by being too large to dead-letter; the record itself stands in events.raw.
- */
-const KEPT_VALUE_BYTES = 900_000;
-const KEPT_KEY_BYTES = 16_384;
-const KEPT_HEADER_BYTES = 65_536;
 
 /** The scanner needs a byte behind the event that no JSON holds, and reads whole words. */
 export const END_MARK_BYTES = 8;
@@ -46,6 +43,9 @@ const STRING = KIND.string;
 const NULL = KIND.null;
 const HAS_ESCAPES = ESCAPED;
 
+/** Without a kernel; it grows with the largest batch. */
+const INPUT_BYTES = 65_536;
+
 const EMPTY = new Uint8Array(0);
 const EMPTY_OBJECT = new TextEncoder().encode("{}");
 const encoder = new TextEncoder();
@@ -57,9 +57,16 @@ export interface Validator {
   readonly rows: number;
   /** Of `rows`, those rejected. */
   readonly rejects: number;
+  /** Accepted rows of the block by place of their version in the plan's `versions`; complete after `finish`, overwritten from the next `begin` on. */
+  readonly versionRows: Uint32Array;
   /** About what the block will be encoded to. */
   sizeBytes(): number;
   begin(): void;
+  /**
+   * A buffer of at least so many bytes, the same until more are asked for. Records that stand in it when they are added are read in place, others
+   * are copied first.
+   */
+  input(sizeBytes: number): Uint8Array;
   /**
    * Appends one row. `bytes` null = the record has no value, else the value is `bytes[start..end)`, read during the call only; {@link END_MARK_BYTES}
    * zero bytes behind it save a copy. `key` undefined = no key is expected. `timestampMs` is the record's time in Kafka, -1 = none. Offsets rise strictly. True = accepted.
@@ -82,8 +89,9 @@ export interface Validator {
   finish(): EventColumns;
 }
 
-export function createValidator(plan: Plan, limits: Limits): Validator {
-  return new BlockValidator(plan, limits);
+/** `kernel: false` leaves every event to the TypeScript twin, which says the same more slowly. */
+export function createValidator(plan: Plan, limits: Limits, { kernel = true }: { readonly kernel?: boolean } = {}): Validator {
+  return new BlockValidator(plan, limits, kernel ? Kernel.create(plan, limits) : null);
 }
 
 class BlockValidator implements Validator {
@@ -91,7 +99,10 @@ class BlockValidator implements Validator {
   readonly #limits: Limits;
   readonly #json: JsonScanner;
   readonly #check: EventCheck;
+  readonly #upcaster: Upcaster;
   readonly #block: BlockBuilder;
+  readonly #kernel: Kernel | null;
+  #input: Uint8Array;
   #view: DataView = new DataView(EMPTY.buffer);
   #viewed: Uint8Array = EMPTY;
   /** For values that have no end mark behind them. */
@@ -103,29 +114,44 @@ class BlockValidator implements Validator {
   #sourceOffset = 0;
   rejects = 0;
 
-  constructor(plan: Plan, limits: Limits) {
+  constructor(plan: Plan, limits: Limits, kernel: Kernel | null) {
     this.plan = plan;
     this.#limits = limits;
+    this.#kernel = kernel;
+    this.#input = kernel?.input(1) ?? new Uint8Array(INPUT_BYTES);
     this.#json = new JsonScanner(plan, limits);
     this.#check = new EventCheck(plan, limits, this.#json);
+    this.#upcaster = new Upcaster(plan, this.#json);
     this.#block = new BlockBuilder(plan);
   }
 
   get rows(): number {
-    return this.#block.rows;
+    return this.#block.rows + (this.#kernel?.rows ?? 0);
+  }
+
+  get versionRows(): Uint32Array {
+    return this.#block.versionRows;
   }
 
   sizeBytes(): number {
-    return this.#block.sizeBytes();
+    const kernel = this.#kernel;
+    return this.#block.sizeBytes() + (kernel === null ? 0 : kernel.rows * FIXED_ROW_BYTES + kernel.variableBytes);
   }
 
   begin(): void {
     this.rejects = 0;
     this.#block.begin();
+    this.#kernel?.begin();
   }
 
   finish(): EventColumns {
+    this.#kernel?.drain(this.#block);
     return this.#block.finish();
+  }
+
+  input(sizeBytes: number): Uint8Array {
+    if (sizeBytes > this.#input.length) this.#input = this.#kernel?.input(sizeBytes) ?? new Uint8Array(2 * sizeBytes);
+    return this.#input;
   }
 
   add(
@@ -139,6 +165,12 @@ class BlockValidator implements Validator {
     keyStart = 0,
     keyEnd = key?.length ?? 0,
   ): boolean {
+    const isSmall =
+      bytes !== null && end - start <= this.#limits.eventBytes && (headers === null || headerBytes(headers) <= this.#limits.headerBytes);
+    if (isSmall && this.#passes(bytes, start, end, key, keyStart, keyEnd, timestampMs, sourceOffset)) {
+      this.#keepHeaders(headers, this.rows - 1);
+      return true;
+    }
     this.#openRecord(key, keyStart, keyEnd, headers, sourceOffset);
     if (bytes === null) return this.#reject("value.null", "", EMPTY, 0, -1);
     if (end - start > this.#limits.eventBytes) return this.#reject("size.event", "", bytes, start, end);
@@ -149,6 +181,34 @@ class BlockValidator implements Validator {
     this.#copy.set(bytes.subarray(start, end));
     this.#copy.fill(0, size, size + END_MARK_BYTES);
     return this.#scan(this.#copy, 0, size, timestampMs);
+  }
+
+  /** Whether the kernel takes the record: nothing is wrong with it. */
+  #passes(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    key: Uint8Array | null | undefined,
+    keyStart: number,
+    keyEnd: number,
+    timestampMs: number,
+    sourceOffset: number,
+  ): boolean {
+    const kernel = this.#kernel;
+    if (kernel === null || key === null) return false;
+    if (bytes === this.#input && bytes[end] === 0 && (key === bytes || key === undefined)) {
+      return kernel.accept(start, end, key === undefined ? -1 : keyStart, keyEnd, timestampMs, sourceOffset, this.#block);
+    }
+    const size = end - start;
+    const keyBytes = key === undefined ? 0 : keyEnd - keyStart;
+    const keyAt = size + END_MARK_BYTES;
+    const input = this.input(keyAt + keyBytes + END_MARK_BYTES);
+    // What stands in the input itself is not to be moved over other records in it.
+    if (bytes === input || key === input) return false;
+    input.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
+    input.fill(0, size, keyAt);
+    if (key !== undefined) input.set(key.subarray(keyStart, keyEnd), keyAt);
+    return kernel.accept(0, size, key === undefined ? -1 : keyAt, keyAt + keyBytes, timestampMs, sourceOffset, this.#block);
   }
 
   addReject(reason: ReasonCode, bytes: Uint8Array, key: Uint8Array | null, headers: Headers | null, sourceOffset: number): void {
@@ -163,6 +223,7 @@ class BlockValidator implements Validator {
     this.#headers = headers;
     this.#sourceOffset = sourceOffset;
     this.#check.begin();
+    this.#kernel?.drain(this.#block);
   }
 
   /** `bytes[end]` is the end mark. */
@@ -174,16 +235,22 @@ class BlockValidator implements Validator {
     const check = this.#check;
     if (!this.#json.scanEvent(bytes, this.#view, start, end)) return this.#rejectText(bytes, start, end);
     if (!check.check(bytes, this.#key, this.#keyStart, this.#keyEnd, timestampMs)) {
-      const pointer = check.failedField >= 0 ? this.plan.fieldPointers[check.failedField]! : locatePointer(bytes, start, check.failureAt);
+      const pointer =
+        check.failedField >= 0
+          ? this.plan.fieldPointers[check.failedField]!
+          : locatePointer(bytes.subarray(0, end), start, check.failureAt);
       return this.#reject(check.failure, cutPointer(pointer), bytes, start, end);
     }
     this.#accept(bytes, start, end);
-    const headers = this.#headers;
-    if (headers !== null && headers.some(([name]) => name === "traceparent")) {
-      const encoded = encodeHeaders(headers);
-      this.#block.headers.appendSlice(this.#block.rows - 1, encoded, 0, encoded.length);
-    }
+    this.#keepHeaders(this.#headers, this.#block.rows - 1);
     return true;
+  }
+
+  /** What later stages continue: the trace, and how often the record was replayed. */
+  #keepHeaders(headers: Headers | null, row: number): void {
+    if (headers === null || !headers.some(([name]) => name === "traceparent" || name === HEADERS.replays)) return;
+    const encoded = encodeHeaders(headers);
+    this.#block.headers.appendSlice(row, encoded, 0, encoded.length);
   }
 
   #accept(bytes: Uint8Array, start: number, end: number): void {
@@ -197,6 +264,7 @@ class BlockValidator implements Validator {
     block.userId[2 * row] = check.userId[0]!;
     block.userId[2 * row + 1] = check.userId[1]!;
     block.value[row] = check.value[0]!;
+    block.versionRows[check.versionPlace]!++;
     block.eventType.set(row, check.typeIndex);
     block.source.set(row, check.sourceIndex);
     let reason = -1;
@@ -209,7 +277,17 @@ class BlockValidator implements Validator {
     this.#copyField(SESSION_ID, block.sessionId, row, bytes);
     this.#copyField(DEVICE_INFO, block.deviceInfo, row, bytes);
     this.#copyField(GEO_LOCATION, block.geoLocation, row, bytes);
+    if (check.upcast !== null && this.#upcast(check.upcast, row, bytes)) return;
     if (!this.#copyField(PROPERTIES, block.properties, row, bytes)) block.properties.appendSlice(row, EMPTY_OBJECT, 0, 2);
+  }
+
+  /** True: the row has other properties than the event. */
+  #upcast(upcast: UpcastPlan, row: number, bytes: Uint8Array): boolean {
+    const upcaster = this.#upcaster;
+    const isChanged = upcaster.apply(upcast, bytes);
+    this.#block.value[row] = upcaster.value[0]!;
+    if (isChanged) this.#block.properties.appendWords(row, upcaster.out, upcaster.view, 0, upcaster.length);
+    return isChanged;
   }
 
   /** JSON as it stands, or the content of a plain string. An empty session id is none. False = absent or null. */
@@ -239,7 +317,7 @@ class BlockValidator implements Validator {
       return this.#reject("encoding", `@${invalidUtf8At(bytes, start, end)}`, bytes, start, end);
     }
     const isPosition = failure === "json.syntax" || failure === "json.multiple" || failure === "json.empty" || failure === "encoding";
-    const pointer = isPosition ? at : locatePointer(bytes, start, failureAt);
+    const pointer = isPosition ? at : locatePointer(bytes.subarray(0, end), start, failureAt);
     return this.#reject(failure, pointer, bytes, start, end);
   }
 
@@ -262,10 +340,10 @@ class BlockValidator implements Validator {
     block.properties.appendSlice(row, EMPTY, 0, 0);
     const pointerBytes = encoder.encode(pointer);
     block.pointer.appendSlice(row, pointerBytes, 0, pointerBytes.length);
-    if (end >= start) block.raw.appendSlice(row, bytes, start, Math.min(end, start + KEPT_VALUE_BYTES));
+    if (end >= start) block.raw.appendSlice(row, bytes, start, Math.min(end, start + KEPT_BYTES.value));
     const key = this.#key;
     if (key !== null && key !== undefined) {
-      block.rawKey.appendSlice(row, key, this.#keyStart, Math.min(this.#keyEnd, this.#keyStart + KEPT_KEY_BYTES));
+      block.rawKey.appendSlice(row, key, this.#keyStart, Math.min(this.#keyEnd, this.#keyStart + KEPT_BYTES.key));
     }
     const headers = this.#headers;
     if (headers !== null && headers.length > 0) {
@@ -284,7 +362,7 @@ function headerBytes(headers: Headers): number {
 
 /** As many from the front as fit. */
 function keptHeaders(headers: Headers): Headers {
-  let room = KEPT_HEADER_BYTES;
+  let room = KEPT_BYTES.headers;
   return headers.filter(([name, value]) => (room -= 8 + 3 * name.length + value.length) >= 0);
 }
 
