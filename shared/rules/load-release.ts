@@ -1,125 +1,187 @@
 /**
- * Releases as files: `<dataDir>/rules/<version>.json`, never changed once written, and `current.json` {version, file, sha256}, which is replaced
- * whole. The stand-in for the same two objects in S3.
+ * Releases as objects: `rules/<version>.json`, never changed once written, and `rules/current.json`, the pointer, which is replaced whole. Readers
+ * need nothing else: no database stands between the pipeline and its rules.
+ *
+ * A release takes effect at a time that the pointer says, a little later than it is published: by then every validator has looked, so that all of
+ * them change over together and no partition sees the old rules again after the new ones. Until then the `earlier` ones are in force.
  */
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { OperatingError, toError } from "../kernel/errors.ts";
+import { CorruptStateError, OperatingError, toError } from "../kernel/errors.ts";
 import { parseRelease, type Release } from "./release.ts";
 
 const SEED = new URL("seed-release.json", import.meta.url);
+const PREFIX = "rules/";
 
-const current = z.strictObject({ version: z.int().min(1), file: z.string().min(1), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+/** The key of the pointer. */
+export const CURRENT_KEY = `${PREFIX}current.json`;
+
+const entry = z.strictObject({
+  version: z.int().min(1),
+  file: z.string().regex(/^[\w.-]+$/, "must be the name of a file beside it"),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Epoch milliseconds from which on it is in force. */
+  fromMs: z.int().min(0).default(0),
+});
+
+/** `earlier`: what was in force when this was published, and what was to follow; ascending. */
+const pointer = entry.extend({ earlier: z.array(entry).max(1_000).default([]) });
+
+export type ReleasePointer = z.output<typeof pointer>;
+export type PointerEntry = z.output<typeof entry>;
+
+/** What a reader of releases needs of an object store (shared/clients/objects). */
+export interface ReleaseObjects {
+  readonly address: string;
+  read(
+    key: string,
+    options?: { readonly knownEtag?: string | undefined; readonly signal?: AbortSignal },
+  ): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | "unchanged" | null>;
+  list(prefix: string): Promise<readonly { readonly key: string }[]>;
+}
+
+export interface ScheduledRelease {
+  readonly release: Release;
+  readonly fromMs: number;
+}
 
 export interface LoadedRelease {
+  /** The newest. */
   readonly release: Release;
-  /** Why this is not the release that `current.json` names; null = it is. */
+  /** Ascending by time; the first is in force now, the last is `release`. */
+  readonly schedule: readonly ScheduledRelease[];
+  /** Why this is not what the pointer names; null = it is, or there is no pointer. */
   readonly fallback: string | null;
+  /** False = the seed, since nothing was ever published. */
+  readonly published: boolean;
+}
+
+export function releaseKey(version: number): string {
+  return `${PREFIX}${version}.json`;
+}
+
+export function sha256Of(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 /** One file, checked. @throws OperatingError RULES_UNREADABLE, RULES_INVALID. */
 export function loadRelease(path: string | URL): Release {
-  return parseBytes(readBytes(path), String(path));
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (thrown) {
+    throw unreadable(String(path), thrown);
+  }
+  return parseRelease(parseJson(bytes, String(path)), String(path));
 }
 
 export function loadSeedRelease(): Release {
   return loadRelease(SEED);
 }
 
-/** Names the release that is published now; null = none was ever. Throws when `current.json` is damaged. */
-export function readCurrent(dataDir: string): z.output<typeof current> | null {
-  const path = join(dataDir, "rules", "current.json");
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw unreadable(path, thrown);
+/** @throws OperatingError RULES_UNREADABLE when the bytes are no pointer. */
+export function parsePointerObject(bytes: Uint8Array, origin: string): ReleasePointer {
+  const parsed = pointer.safeParse(parseJson(bytes, origin));
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join(".") || "it"}: ${issue.message}`);
+  throw new OperatingError(`${origin} must hold {version, file, sha256}; ${problems.join("; ")}`, { code: "RULES_UNREADABLE" });
+}
+
+/** What of a pointer still counts at `nowMs`: the entry in force, and those to come. */
+export function upcoming({ earlier, ...newest }: ReleasePointer, nowMs: number): PointerEntry[] {
+  const entries = [...earlier, newest];
+  return entries.slice(
+    Math.max(
+      0,
+      entries.findLastIndex(({ fromMs }) => fromMs <= nowMs),
+    ),
+  );
+}
+
+/** What a pointer names, hashes verified; `known` releases are not read again. @throws OperatingError RULES_UNREADABLE, RULES_INVALID. */
+export async function loadSchedule(
+  objects: ReleaseObjects,
+  named: ReleasePointer,
+  { nowMs, known = [], signal }: { readonly nowMs: number; readonly known?: readonly Release[]; readonly signal?: AbortSignal | undefined },
+): Promise<ScheduledRelease[]> {
+  return Promise.all(
+    upcoming(named, nowMs).map(async (each) => ({
+      release: known.find(({ version }) => version === each.version) ?? (await loadEntry(objects, each, signal)),
+      fromMs: each.fromMs,
+    })),
+  );
+}
+
+async function loadEntry(objects: ReleaseObjects, named: PointerEntry, signal: AbortSignal | undefined): Promise<Release> {
+  const key = PREFIX + named.file;
+  const origin = `${objects.address} ${key}`;
+  const content = await objects.read(key, signal === undefined ? {} : { signal });
+  if (content === null || content === "unchanged") throw unreadable(origin, new Error("there is no such object"));
+  const actual = sha256Of(content.bytes);
+  if (actual !== named.sha256) {
+    throw new CorruptStateError(`${origin} has sha256 ${actual.slice(0, 12)}…, current.json says ${named.sha256.slice(0, 12)}…`, {
+      code: "RULES_UNREADABLE",
+    });
   }
-  const parsed = current.safeParse(parseJson(text, path));
-  if (!parsed.success) throw new OperatingError(`${path} must hold {version, file, sha256}`, { code: "RULES_UNREADABLE" });
-  return parsed.data;
+  const release = parseRelease(parseJson(content.bytes, origin), origin);
+  if (release.version === named.version) return release;
+  throw new CorruptStateError(`${origin} is version ${release.version}, current.json says ${named.version}`, { code: "RULES_UNREADABLE" });
 }
 
 /**
- * The published release, its hash verified; without one the seed. If it is damaged: `lastGood`, else the newest older file that is sound. A
- * pipeline goes on with old rules rather than stand still; `fallback` says so and belongs into a log and a metric.
+ * What is published; without anything the seed. If it is damaged or does not answer, the newest older one that is sound: a pipeline goes on with
+ * old rules rather than stand still; `fallback` says so. Without `nowMs` only the newest counts.
  *
  * @throws OperatingError RULES_UNREADABLE when there is none to go on with.
  */
-export function loadPublished(dataDir: string, lastGood?: Release): LoadedRelease {
-  let problem: string;
+export async function loadPublished(
+  objects: ReleaseObjects,
+  { nowMs = Infinity, signal }: { readonly nowMs?: number; readonly signal?: AbortSignal } = {},
+): Promise<LoadedRelease> {
   let below = Infinity;
+  let problem: string;
   try {
-    const named = readCurrent(dataDir);
-    if (named === null) return { release: lastGood ?? loadSeedRelease(), fallback: null };
+    const content = await objects.read(CURRENT_KEY, signal === undefined ? {} : { signal });
+    if (content === null || content === "unchanged") return alone(loadSeedRelease(), { fallback: null, published: false });
+    const named = parsePointerObject(content.bytes, `${objects.address} ${CURRENT_KEY}`);
     below = named.version;
-    if (lastGood?.version === named.version) return { release: lastGood, fallback: null };
-    return { release: loadNamed(dataDir, named), fallback: null };
+    const schedule = await loadSchedule(objects, named, { nowMs, signal });
+    return { release: schedule[schedule.length - 1]!.release, schedule, fallback: null, published: true };
   } catch (thrown) {
     problem = toError(thrown).message;
   }
-  if (lastGood !== undefined) return { release: lastGood, fallback: problem };
-  for (const version of publishedVersions(dataDir)) {
-    if (version >= below) continue;
+  return alone(await newestSound(objects, below, problem), { fallback: problem, published: true });
+}
+
+function alone(release: Release, facts: Pick<LoadedRelease, "fallback" | "published">): LoadedRelease {
+  return { release, schedule: [{ release, fromMs: 0 }], ...facts };
+}
+
+async function newestSound(objects: ReleaseObjects, below: number, problem: string): Promise<Release> {
+  // What does not answer has nothing older either: the problem is told once.
+  const versions = (await objects.list(PREFIX).catch(() => []))
+    .map(({ key }) => Number(/^rules\/(\d+)\.json$/.exec(key)?.[1] ?? Number.NaN))
+    .filter((version) => version < below)
+    .toSorted((a, b) => b - a);
+  for (const version of versions) {
     try {
-      return { release: loadRelease(join(dataDir, "rules", `${version}.json`)), fallback: problem };
+      const key = releaseKey(version);
+      const content = await objects.read(key);
+      if (content !== null && content !== "unchanged") return parseRelease(parseJson(content.bytes, key), key);
     } catch {
       // The next older one.
     }
   }
   throw new OperatingError(`no usable rules release: ${problem}`, {
     code: "RULES_UNREADABLE",
-    hint: "publish a release again: weir rules apply",
+    hint: "publish the newest release again: weir rules publish",
   });
 }
 
-function loadNamed(dataDir: string, named: z.output<typeof current>): Release {
-  const path = join(dataDir, "rules", basename(named.file));
-  const bytes = readBytes(path);
-  const actual = createHash("sha256").update(bytes).digest("hex");
-  if (actual !== named.sha256) {
-    throw new OperatingError(`${path} has sha256 ${actual.slice(0, 12)}…, current.json says ${named.sha256.slice(0, 12)}…`, {
-      code: "RULES_UNREADABLE",
-    });
-  }
-  const release = parseBytes(bytes, path);
-  if (release.version !== named.version) {
-    throw new OperatingError(`${path} is version ${release.version}, current.json says ${named.version}`, { code: "RULES_UNREADABLE" });
-  }
-  return release;
-}
-
-/** Newest first. */
-function publishedVersions(dataDir: string): number[] {
+function parseJson(bytes: Uint8Array, origin: string): unknown {
   try {
-    return readdirSync(join(dataDir, "rules"))
-      .map((file) => /^(\d+)\.json$/.exec(file)?.[1])
-      .filter((version) => version !== undefined)
-      .map(Number)
-      .sort((a, b) => b - a);
-  } catch {
-    return [];
-  }
-}
-
-function readBytes(path: string | URL): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (thrown) {
-    throw unreadable(String(path), thrown);
-  }
-}
-
-function parseBytes(bytes: Buffer, origin: string): Release {
-  return parseRelease(parseJson(bytes.toString("utf8"), origin), origin);
-}
-
-function parseJson(text: string, origin: string): unknown {
-  try {
-    return JSON.parse(text);
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
   } catch (thrown) {
     throw unreadable(origin, thrown);
   }

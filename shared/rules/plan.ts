@@ -5,9 +5,13 @@
  * each other; the ids below {@link ENVELOPE_FIELDS}.length are the envelope's. The scanner notes where a field's value stands; which rules
  * apply is known only when the event type is, and that may stand last.
  */
+import { type EffectiveType, effectiveType, sourcesOf } from "./effective-type.ts";
 import { formatPointer, parsePointer } from "./json-pointer.ts";
 import { NameTable } from "./name-table.ts";
+import { type Automaton, compilePattern } from "./pattern.ts";
 import { ENVELOPE_FIELDS, type EventTypeRule, type FieldRule, type FieldType, type Release } from "./release.ts";
+import { upcastPointers, upcastSteps } from "./upcast.ts";
+import { compileUpcast, type UpcastPlan } from "./upcast-plan.ts";
 
 /** What a JSON value is, as a bit, so that a rule is one mask. */
 export const KIND = {
@@ -54,7 +58,10 @@ export interface PlanNode {
   readonly firstField: number;
 }
 
-/** Range, enum and length of one field; what every event of the type is checked for stands in {@link TypePlan} itself. */
+/**
+ * Range, enum, length and pattern of one field, which may have several: of its type and of rules. What every event of the type is checked
+ * for stands in {@link TypePlan} itself.
+ */
 export interface ValueCheck {
   readonly field: number;
   readonly min: number;
@@ -63,20 +70,28 @@ export interface ValueCheck {
   readonly maxLength: number;
   readonly enumNumbers: Float64Array | null;
   readonly enumStrings: NameTable | null;
+  readonly pattern: Automaton | null;
   readonly flag: boolean;
 }
 
 export interface TypePlan {
   readonly name: string;
   readonly schemaVersion: number;
+  /** Place in the plan's `versions`. */
+  readonly place: number;
   /** Fields to look at, envelope first, each in one number: field id << PRESENCE_FIELD_SHIFT | NULLABLE | REQUIRED | kinds it may have. */
   readonly presence: Int32Array;
   readonly checks: readonly ValueCheck[];
   /** Field id of the measure, -1 = none. */
   readonly measure: number;
   readonly rejectUnknown: boolean;
-  /** For rejectUnknown: 1 where a field id of the release is one of this type's. */
+  readonly flagUnknown: boolean;
+  /** For these two: 1 where a field id of the release is one of this type's. */
   readonly declared: Uint8Array;
+  /** By place of the source + 1 (0 = none): what holds instead of this for its events; null = this holds for all. */
+  readonly bySource: readonly TypePlan[] | null;
+  /** null = an event of this version stays as it is. */
+  readonly upcast: UpcastPlan | null;
 }
 
 export interface Plan {
@@ -89,6 +104,9 @@ export interface Plan {
   /** Event type names; versions of each, ascending. */
   readonly typeNames: NameTable;
   readonly types: readonly (readonly TypePlan[])[];
+  /** Every version of every type, by its place; those of type i start at `firstVersion[i]`. */
+  readonly versions: readonly { readonly name: string; readonly schemaVersion: number }[];
+  readonly firstVersion: Int32Array;
   readonly sourceNames: NameTable;
   readonly sourceHistorical: Uint8Array;
 }
@@ -110,16 +128,22 @@ export function compilePlan(release: Release): Plan {
     return field;
   };
   const names = [...new Set(release.eventTypes.map((type) => type.name))];
+  const versionsOf = (name: string): EventTypeRule[] =>
+    release.eventTypes.filter((type) => type.name === name).toSorted((a, b) => a.schemaVersion - b.schemaVersion);
+  const versions = names.flatMap(versionsOf);
+  const automata = new Map<string, Automaton>();
   return {
     version: release.version,
     ...tree,
     typeNames: new NameTable(names),
-    types: names.map((name) =>
-      release.eventTypes
-        .filter((type) => type.name === name)
-        .sort((a, b) => a.schemaVersion - b.schemaVersion)
-        .map((type) => compileType(type, fieldOf, tree.fieldCount)),
-    ),
+    types: names.map((name) => {
+      const ofName = versionsOf(name);
+      return ofName.map((type) =>
+        compileVersions(type, ofName, release, { place: versions.indexOf(type), fieldOf, fieldCount: tree.fieldCount, automata }),
+      );
+    }),
+    versions: versions.map(({ name, schemaVersion }) => ({ name, schemaVersion })),
+    firstVersion: Int32Array.from(names, (name) => versions.findIndex((type) => type.name === name)),
     sourceNames: new NameTable(release.sources.map((source) => source.name)),
     sourceHistorical: Uint8Array.from(release.sources, (source) => (source.historical ? 1 : 0)),
   };
@@ -130,7 +154,11 @@ type FieldTree = Pick<Plan, "nodes" | "childNode" | "fieldCount" | "fieldPointer
 function layOutFields(release: Release): FieldTree {
   const root = new Map<string, Branch>(ENVELOPE_FIELDS.map((name) => [name, new Map()]));
   for (const type of release.eventTypes) {
-    for (const pointer of namedPointers(type)) {
+    const versions = release.eventTypes.filter(({ name }) => name === type.name);
+    const ruled = new Set<string>();
+    for (const source of [null, ...sourcesOf(type, release.rules)])
+      for (const pointer of effectiveType(type, release.rules, source).declared) ruled.add(pointer);
+    for (const pointer of [...namedPointers(type), ...ruled, ...upcastPointers(upcastSteps(type, versions))]) {
       let members = root;
       for (const token of parsePointer(pointer)) {
         const next: Branch = members.get(token) ?? new Map();
@@ -147,7 +175,9 @@ function layOutFields(release: Release): FieldTree {
     if (parentField >= 0) childNode[parentField] = nodes.length;
     nodes.push({ table: new NameTable([...members.keys()]), firstField: fieldPointers.length });
     for (const [name, next] of members) {
-      if (next.size > 0) queue.push({ members: next, path: [...path, name], parentField: fieldPointers.length });
+      // Of properties always: a type that allows no unknown fields may be of a release that names none at all.
+      if (next.size > 0 || (parentField < 0 && name === "properties"))
+        queue.push({ members: next, path: [...path, name], parentField: fieldPointers.length });
       childNode.push(-1);
       fieldPointers.push(formatPointer([...path, name]));
     }
@@ -172,12 +202,31 @@ const ENVELOPE_MASKS: Readonly<Record<number, number>> = {
   [FIELD.properties]: KIND.object,
 };
 
-function compileType(type: EventTypeRule, fieldOf: (pointer: string) => number, fieldCount: number): TypePlan {
+interface Places {
+  readonly place: number;
+  readonly fieldOf: (pointer: string) => number;
+  readonly fieldCount: number;
+  /** By pattern: one of a rule may stand in many types. */
+  readonly automata: Map<string, Automaton>;
+}
+
+/** One version of a type, for events of every source. */
+function compileVersions(type: EventTypeRule, versions: readonly EventTypeRule[], { rules, sources }: Release, places: Places): TypePlan {
+  const { measure } = effectiveType(versions.at(-1)!, rules, null);
+  const upcast = compileUpcast(type, versions, measure, places);
+  const ofSource = (source: string | null): TypePlan => compileType(effectiveType(type, rules, source), upcast, places);
+  const common = ofSource(null);
+  const apart = sourcesOf(type, rules);
+  if (apart.size === 0) return common;
+  return { ...common, bySource: [common, ...sources.map(({ name }) => (apart.has(name) ? ofSource(name) : common))] };
+}
+
+function compileType(type: EffectiveType, upcast: UpcastPlan | null, { place, fieldOf, fieldCount, automata }: Places): TypePlan {
   const declared = new Uint8Array(fieldCount).fill(1, 0, ENVELOPE_COUNT);
-  for (const pointer of namedPointers(type)) declared[fieldOf(pointer)] = 1;
-  const required = new Set(type.required.map(fieldOf));
-  const nullable = new Set(type.nullable.map(fieldOf));
-  const rules = new Map(Object.entries(type.fields).map(([pointer, rule]) => [fieldOf(pointer), rule]));
+  for (const pointer of type.declared) declared[fieldOf(pointer)] = 1;
+  const required = new Set([...type.required].map(fieldOf));
+  const nullable = new Set([...type.nullable].map(fieldOf));
+  const types = new Map([...type.types].map(([pointer, fieldType]) => [fieldOf(pointer), fieldType]));
   const measure = type.measure === undefined ? -1 : fieldOf(type.measure);
   const fields = [...declared.keys()].filter(
     (field) => declared[field] === 1 && !ALWAYS_REQUIRED.has(field) && field !== FIELD.schemaVersion,
@@ -185,21 +234,27 @@ function compileType(type: EventTypeRule, fieldOf: (pointer: string) => number, 
   return {
     name: type.name,
     schemaVersion: type.schemaVersion,
+    place,
     presence: Int32Array.from(fields, (field) => {
-      const ruled = MASKS[rules.get(field)?.type ?? (field === measure ? "number" : "any")];
+      const known = types.get(field);
+      const ruled = MASKS[field === measure && (known === undefined || known === "any") ? "number" : (known ?? "any")];
       const kinds = ruled & (ENVELOPE_MASKS[field] ?? 255) & ~KIND.null;
       return (field << PRESENCE_FIELD_SHIFT) | (required.has(field) ? REQUIRED : 0) | (nullable.has(field) ? NULLABLE : 0) | kinds;
     }),
-    checks: [...rules].map(([field, rule]) => compileCheck(field, rule)).filter((check) => check !== null),
+    checks: type.checks.map(({ pointer, rule }) => compileCheck(fieldOf(pointer), rule, automata)).filter((check) => check !== null),
     measure,
     rejectUnknown: type.unknownFields === "reject",
+    flagUnknown: type.unknownFields === "flag",
     declared,
+    bySource: null,
+    upcast,
   };
 }
 
-function compileCheck(field: number, rule: FieldRule): ValueCheck | null {
-  const { min, max, minLength, maxLength, enum: allowed } = rule;
-  if (min === undefined && max === undefined && minLength === undefined && maxLength === undefined && allowed === undefined) return null;
+function compileCheck(field: number, rule: FieldRule, automata: Map<string, Automaton>): ValueCheck | null {
+  const { min, max, minLength, maxLength, enum: allowed, pattern } = rule;
+  const isEmpty = [min, max, minLength, maxLength, allowed, pattern].every((part) => part === undefined);
+  if (isEmpty) return null;
   return {
     field,
     min: min ?? -Infinity,
@@ -208,6 +263,17 @@ function compileCheck(field: number, rule: FieldRule): ValueCheck | null {
     maxLength: maxLength ?? Infinity,
     enumNumbers: allowed === undefined ? null : Float64Array.from(allowed.filter((value) => typeof value === "number")),
     enumStrings: allowed === undefined ? null : new NameTable(allowed.filter((value) => typeof value === "string")),
+    pattern: pattern === undefined ? null : automatonOf(pattern, automata),
     flag: rule.action === "flag",
   };
+}
+
+/** The release has been checked, so it compiles. */
+function automatonOf(pattern: string, automata: Map<string, Automaton>): Automaton {
+  const known = automata.get(pattern);
+  if (known !== undefined) return known;
+  const compiled = compilePattern(pattern);
+  if ("problem" in compiled) throw new Error(`pattern ${JSON.stringify(pattern)}: ${compiled.problem}`);
+  automata.set(pattern, compiled.automaton);
+  return compiled.automaton;
 }

@@ -1,128 +1,100 @@
 /**
- * A release of the rules: event types, sources and field rules, immutable under its version (docs/ARCHITECTURE.md). It comes from PostgreSQL,
- * is published as one JSON object and compiled once (compile.ts). Checked here, at the edge; a release that fails is refused whole.
+ * A release of the rules: event types, sources, and the rules on top of them, immutable under its version (docs/RULES.md). It comes from
+ * PostgreSQL, is published as one JSON object and compiled once (plan.ts). Checked here, at the edge; a release that fails is refused whole, with
+ * every problem.
  */
 import { z } from "zod";
 import { OperatingError } from "../kernel/errors.ts";
-import { formatPointer, parsePointer, pointerProblem } from "./json-pointer.ts";
+import { countChecks, effectiveProblems } from "./effective-type.ts";
+import { formatPointer } from "./json-pointer.ts";
+import { eventType, MAX_RULES, MAX_TYPES, type Release, release, rule, source, titleOfType } from "./release-schema.ts";
+import { upcastProblems } from "./upcast.ts";
 
-/** The fields of every event, see docs/ARCHITECTURE.md. Their types are fixed; a release may tighten them. */
-export const ENVELOPE_FIELDS = [
-  "event_id",
-  "event_time",
-  "user_id",
-  "event_type",
-  "source",
-  "session_id",
-  "device_info",
-  "geo_location",
-  "schema_version",
-  "properties",
-] as const;
+export type { FieldRule, FieldType } from "./field-rule.ts";
+export { ENVELOPE_FIELDS, type EventTypeRule, type Release, type ReleaseInput } from "./release-schema.ts";
 
-export const FIELD_TYPES = ["string", "integer", "number", "boolean", "object", "array", "any"] as const;
+/** Of a release, so that neither compiling it nor holding it warm can surprise anyone. */
+const MAX_FIELD_RULES = 5_000;
+const MAX_CHECKS = 50_000;
 
-const name = z.string().regex(/^[a-z][a-z0-9_.-]{0,63}$/, "lower-case letters, digits, _ . -, at most 64 characters");
+export interface CheckedRelease {
+  /** null when there are problems. */
+  readonly release: Release | null;
+  /** Each names what it is about (`event type click v1`, `rule strict-amounts`), the field, and what is wrong. */
+  readonly problems: readonly string[];
+}
 
-const pointer = z
-  .string()
-  .max(256)
-  .superRefine((text, context) => {
-    const problem = pointerProblem(text);
-    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
-  })
-  .transform((text) => formatPointer(parsePointer(text)));
-
-const fieldRule = z
-  .strictObject({
-    type: z.enum(FIELD_TYPES).default("any"),
-    min: z.number().optional(),
-    max: z.number().optional(),
-    enum: z
-      .array(z.union([z.string(), z.number()]))
-      .min(1)
-      .max(1_000)
-      .optional(),
-    /** In characters (code points) of the decoded string. */
-    minLength: z.int().min(0).optional(),
-    maxLength: z.int().min(0).optional(),
-    /** What happens when range, enum or length do not hold; a wrong type always rejects. */
-    action: z.enum(["reject", "flag"]).default("reject"),
-  })
-  .superRefine((rule, context) => {
-    const problem = (message: string): void => context.addIssue({ code: "custom", message });
-    const numeric = rule.type === "integer" || rule.type === "number";
-    if ((rule.min !== undefined || rule.max !== undefined) && !numeric) problem("min and max need type integer or number");
-    if ((rule.minLength !== undefined || rule.maxLength !== undefined) && rule.type !== "string")
-      problem("minLength and maxLength need type string");
-    if (rule.min !== undefined && rule.max !== undefined && rule.min > rule.max) problem(`min ${rule.min} is above max ${rule.max}`);
-    if (rule.minLength !== undefined && rule.maxLength !== undefined && rule.minLength > rule.maxLength)
-      problem("minLength is above maxLength");
-    for (const value of rule.enum ?? []) {
-      if (typeof value !== (numeric ? "number" : "string") && rule.type !== "any")
-        problem(`enum value ${JSON.stringify(value)} is not of type ${rule.type}`);
-    }
+/** Every problem at once: one part that is wrong does not hide what is wrong in the others. */
+export function checkRelease(input: unknown): CheckedRelease {
+  const problems: string[] = [];
+  const outer = release.extend({
+    eventTypes: z.array(z.unknown()).min(1).max(MAX_TYPES),
+    sources: z.array(z.unknown()).max(1_000),
+    rules: z.array(z.unknown()).max(MAX_RULES).default([]),
   });
-
-const eventType = z.strictObject({
-  name,
-  schemaVersion: z.int().min(1).max(65_535).default(1),
-  /** Beside event_id, event_time, user_id and event_type, which every event must have. */
-  required: z.array(pointer).max(100).default([]),
-  nullable: z.array(pointer).max(100).default([]),
-  /** By JSON pointer (`/properties/amount`); a plain name is a top-level field. */
-  fields: z.record(pointer, fieldRule).default({}),
-  /** The number that becomes the column `value`. */
-  measure: pointer.optional(),
-  /** Undeclared members of the event and of `properties`. */
-  unknownFields: z.enum(["keep", "reject"]).default("keep"),
-});
-
-const source = z.strictObject({ name, historical: z.boolean().default(false) });
-
-const release = z
-  .strictObject({
-    version: z.int().min(1),
-    eventTypes: z.array(eventType).min(1).max(1_000),
-    sources: z.array(source).max(1_000),
-  })
-  .superRefine(({ eventTypes, sources }, context) => {
-    const twice = (names: readonly string[], what: string): void => {
-      const repeated = names.find((candidate, i) => names.indexOf(candidate) !== i);
-      if (repeated !== undefined) context.addIssue({ code: "custom", message: `${what} ${repeated} is declared twice`, path: [] });
-    };
-    twice(
-      eventTypes.map((type) => `${type.name} version ${type.schemaVersion}`),
-      "event type",
-    );
-    twice(
-      sources.map((candidate) => candidate.name),
-      "source",
-    );
-    for (const [i, type] of eventTypes.entries()) {
-      const measured = type.measure === undefined ? undefined : type.fields[type.measure];
-      if (measured !== undefined && measured.type !== "number" && measured.type !== "integer") {
-        context.addIssue({
-          code: "custom",
-          message: `${type.measure} must have type number or integer`,
-          path: ["eventTypes", i, "measure"],
-        });
-      }
-    }
-  });
-
-export type Release = z.output<typeof release>;
-export type ReleaseInput = z.input<typeof release>;
-export type EventTypeRule = Release["eventTypes"][number];
-export type FieldRule = z.output<typeof fieldRule>;
-export type FieldType = FieldRule["type"];
+  const parsed = outer.safeParse(input);
+  if (!parsed.success) problems.push(...issues(parsed.error, ""));
+  const part = (key: string): readonly unknown[] => {
+    const list: unknown = (input as Readonly<Record<string, unknown>> | null)?.[key];
+    return Array.isArray(list) ? list.slice(0, MAX_TYPES) : [];
+  };
+  const parts = <T>(key: string, schema: z.ZodType<T>, kind: string): T[] =>
+    part(key).flatMap((entry, i) => {
+      const one = schema.safeParse(entry);
+      if (!one.success) problems.push(...issues(one.error, titleOf(kind, entry, i)));
+      return one.success ? [one.data] : [];
+    });
+  const eventTypes = parts("eventTypes", eventType, "event type");
+  const sources = parts("sources", source, "source");
+  const rules = parts("rules", rule, "rule").toSorted((a, b) => a.priority - b.priority || (a.name < b.name ? -1 : 1));
+  const sound = problems.length === 0;
+  problems.push(
+    ...repeated(eventTypes.map(titleOfType)),
+    ...repeated(sources.map((entry) => `source ${entry.name}`)),
+    ...repeated(rules.map((entry) => `rule ${entry.name}`)),
+  );
+  const count = [...eventTypes, ...rules].reduce((sum, { fields }) => sum + Object.keys(fields).length, 0);
+  if (count > MAX_FIELD_RULES) problems.push(`the release has ${count} field rules, at most ${MAX_FIELD_RULES} are allowed`);
+  const checks = countChecks({ eventTypes, rules });
+  if (checks > MAX_CHECKS)
+    problems.push(`rules and types come to ${checks} checks, at most ${MAX_CHECKS} are allowed: name fewer event types or sources`);
+  // A rule may name a type that is itself wrong: what it says of others can only be told when all are known.
+  else problems.push(...effectiveProblems({ eventTypes, sources, rules }, sound));
+  problems.push(...upcastProblems(eventTypes));
+  const complete = problems.length === 0 && parsed.success;
+  return { release: complete ? { version: parsed.data.version, eventTypes, sources, rules } : null, problems: [...new Set(problems)] };
+}
 
 /** @throws OperatingError RULES_INVALID naming every problem. `origin` stands in the message. */
 export function parseRelease(input: unknown, origin: string): Release {
-  const parsed = release.safeParse(input);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `  ${formatPointer(issue.path.map(String)) || "/"}: ${issue.message}`);
-  throw new OperatingError(`rules ${origin} have ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${problems.join("\n")}`, {
-    code: "RULES_INVALID",
+  const { release: checked, problems } = checkRelease(input);
+  if (checked !== null) return checked;
+  throw new OperatingError(
+    `rules ${origin} have ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${problems.map((problem) => `  ${problem}`).join("\n")}`,
+    { code: "RULES_INVALID" },
+  );
+}
+
+function titleOf(kind: string, entry: unknown, place: number): string {
+  const { name: named, schemaVersion: version = 1 } = (typeof entry === "object" && entry !== null ? entry : {}) as Readonly<
+    Record<string, unknown>
+  >;
+  const title = typeof named === "string" ? `${kind} ${named}` : `${kind} number ${place + 1}`;
+  return kind === "event type" && typeof version === "number" ? `${title} v${version}` : title;
+}
+
+function issues(error: z.ZodError, title: string): string[] {
+  return error.issues.map(({ path, message }) => {
+    const [first, field, ...rest] = path.map(String);
+    // The key of `fields` is a pointer already, and the one that a person looks for.
+    const place =
+      (first === "fields" || first === "rename" || first === "default") && field !== undefined
+        ? [field.startsWith("/") ? field : `/${field}`, ...rest].join(" ")
+        : formatPointer(path.map(String));
+    return [[title, place].filter((text) => text !== "").join(", ") || "the release", message].join(": ");
   });
+}
+
+function repeated(titles: readonly string[]): string[] {
+  return [...new Set(titles.filter((title, i) => titles.indexOf(title) !== i))].map((title) => `${title} is declared twice`);
 }
