@@ -24,8 +24,12 @@ export class Database implements Session {
     return this.#call(async () => (await this.#pool.query(sql, [...parameters])).rows as T[]);
   }
 
-  /** All or nothing. `actor` stands in the audit rows that the triggers write. */
-  async transaction<T>(actor: string, work: (session: Session) => Promise<T>): Promise<T> {
+  /** All or nothing. `actor` and `reason` stand in the audit rows that the triggers write. `dryRun`: all is undone at the end. */
+  async transaction<T>(
+    actor: string,
+    work: (session: Session) => Promise<T>,
+    { reason = "", dryRun = false }: { readonly reason?: string; readonly dryRun?: boolean } = {},
+  ): Promise<T> {
     return this.#call(async () => {
       const client = await this.#pool.connect();
       let isBroken = false;
@@ -34,11 +38,11 @@ export class Database implements Session {
       client.on("error", broke);
       try {
         await client.query("BEGIN");
-        await client.query("SELECT set_config('weir.actor', $1, true)", [actor]);
+        await client.query("SELECT set_config('weir.actor', $1, true), set_config('weir.reason', $2, true)", [actor, reason]);
         const result = await work({
           query: async <R>(sql: string, parameters: readonly unknown[] = []) => (await client.query(sql, [...parameters])).rows as R[],
         });
-        await client.query("COMMIT");
+        await client.query(dryRun ? "ROLLBACK" : "COMMIT");
         return result;
       } catch (thrown) {
         await client.query("ROLLBACK").catch(() => (isBroken = true));

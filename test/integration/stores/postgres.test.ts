@@ -5,8 +5,13 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from "vitest";
 import { Database } from "#shared/clients/postgres/database.ts";
 import { migratePostgres } from "#shared/clients/postgres/migrate.ts";
-import { publishRelease, seedRules } from "#shared/clients/postgres/rules-store.ts";
+import { openFolderObjects } from "#shared/clients/objects/folder-objects.ts";
+import type { ObjectStore } from "#shared/clients/objects/object-store.ts";
+import { applyRules, listReleases, newestRelease, readSwitches, rollBackRules, seedRules } from "#shared/clients/postgres/rules-store.ts";
+import { publishedVersion, publishNewest } from "#shared/clients/rules/publication.ts";
+import { UnavailableError } from "#shared/kernel/errors.ts";
 import { loadPublished, loadSeedRelease } from "#shared/rules/load-release.ts";
+import { parseRelease, type Release } from "#shared/rules/release.ts";
 import { uniqueLane } from "#test/support/stack.ts";
 
 let server: Database;
@@ -21,9 +26,9 @@ afterAll(async () => {
   await server.close();
 });
 
-function connect(): Database {
+function connect(to = name): Database {
   const url = new URL(inject("stack").postgres);
-  url.pathname = `/${name}`;
+  url.pathname = `/${to}`;
   return new Database(url.toString());
 }
 
@@ -118,7 +123,7 @@ describe("the log of changes", () => {
     "TRUNCATE audit_logs",
     "DELETE FROM rules_releases",
     "UPDATE rules_releases SET content = '{}'",
-    "TRUNCATE rules_releases",
+    "TRUNCATE rules_releases CASCADE",
   ])("is only ever added to, as releases are: %s is refused", async (sql) => {
     await database.query("INSERT INTO rules_releases (version, sha256, content) VALUES (1, 'x', '{}')");
     await expect(database.query(sql)).rejects.toMatchObject({
@@ -161,75 +166,319 @@ describe("the connection", () => {
 });
 
 describe("releases of the rules", () => {
+  const seed = loadSeedRelease();
+  const ada = { actor: "ada", reason: "because" };
   let dataDir: string;
+  let objects: ObjectStore;
 
   beforeEach(async () => {
     dataDir = mkdtempSync(join(tmpdir(), "weir-rules-"));
+    objects = openFolderObjects(dataDir);
     await migratePostgres(database);
-    await seedRules(database, loadSeedRelease());
+    await seedRules(database, seed);
+    await applyRules(database, { actor: "starter", reason: "first start" });
   });
 
   afterEach(() => {
     rmSync(dataDir, { recursive: true, force: true });
   });
 
-  test("the seeded tables give the seed's release back, and the validator's loader takes it", async () => {
-    expect(await publishRelease(database, dataDir, "test")).toBe(1);
-    const { release, fallback } = loadPublished(dataDir);
-    expect(fallback).toBeNull();
-    const byName = <T extends { readonly name: string }>(list: readonly T[]): T[] =>
-      list.toSorted((a, b) => a.name.localeCompare(b.name, "en"));
-    const seed = loadSeedRelease();
-    expect({ ...release, eventTypes: byName(release.eventTypes), sources: byName(release.sources) }).toEqual({
-      ...seed,
-      eventTypes: byName(seed.eventTypes),
-      sources: byName(seed.sources),
-    });
+  const publish = () => publishNewest({ database, objects, id: { lane: "test", generation: 1 }, actor: "test" });
+  const published = async (): Promise<Release> => (await loadPublished(objects)).release;
+  const dropHeartbeat = () => database.query("UPDATE event_types SET is_active = false WHERE name = 'heartbeat'");
+  const without = (name: string): Release => ({ ...seed, eventTypes: seed.eventTypes.filter((type) => type.name !== name) });
+  const contentOf = ({ eventTypes, sources }: Release) => {
+    const byName = <T extends { readonly name: string }>(list: readonly T[]): T[] => list.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    return { eventTypes: byName(eventTypes), sources: byName(sources) };
+  };
+
+  test("the seeded tables give exactly the seed's release, and the validator's loader takes it", async () => {
+    expect(await publish()).toMatchObject({ version: 1, pointerMoved: true });
+    expect(await loadPublished(objects)).toMatchObject({ fallback: null, published: true });
+    expect(contentOf(await published())).toEqual(contentOf(seed));
+    expect(await newestRelease(database)).toMatchObject({ version: 1, kind: "seed", actor: "starter" });
   });
 
-  test("seeding again changes nothing, publishing the same again makes no new version", async () => {
-    await publishRelease(database, dataDir, "test");
-    await seedRules(database, loadSeedRelease());
-    expect(await publishRelease(database, dataDir, "test")).toBe(1);
-    expect(await database.query("SELECT count(*)::int AS n FROM rules_releases")).toEqual([{ n: 1 }]);
+  test("seeding again changes nothing, and neither does applying or publishing the same again", async () => {
+    await publish();
+    const audited = () => database.query("SELECT count(*)::int AS n FROM audit_logs");
+    const before = await audited();
+    await seedRules(database, seed);
+    expect(await applyRules(database, ada)).toMatchObject({ made: null, before: { version: 1 } });
+    expect(await applyRules(database, { ...ada, file: { release: seed, base: 1 } })).toMatchObject({ made: null });
+    expect(await publish()).toEqual({ version: 1, pointerMoved: false, fromMs: 0, appended: [], newerThanKnown: null });
+    expect(await audited()).toEqual(before);
   });
 
-  test("a change makes the next version; the old file stays, current.json names the new one with its hash, the audit names who", async () => {
-    await publishRelease(database, dataDir, "test");
+  test("a change makes the next version: the old object stays, the pointer names the new one with its hash, the audit says who and why", async () => {
+    await publish();
     const first = readFileSync(join(dataDir, "rules/1.json"), "utf8");
-    await database.query("UPDATE event_types SET is_active = false WHERE name = 'heartbeat'");
-    expect(await publishRelease(database, dataDir, "ada")).toBe(2);
+    await dropHeartbeat();
+    expect(await applyRules(database, ada)).toMatchObject({ made: { version: 2, actor: "ada", reason: "because", kind: "apply" } });
+    const beforeMs = Date.now();
+    await publish();
+    const afterMs = Date.now();
     expect(readFileSync(join(dataDir, "rules/1.json"), "utf8")).toBe(first);
     const second = readFileSync(join(dataDir, "rules/2.json"));
-    expect(JSON.parse(readFileSync(join(dataDir, "rules/current.json"), "utf8"))).toEqual({
+    const sha256 = (content: string | Buffer): string => createHash("sha256").update(content).digest("hex");
+    const pointer = JSON.parse(readFileSync(join(dataDir, "rules/current.json"), "utf8")) as { readonly fromMs: number };
+    expect(pointer).toEqual({
       version: 2,
       file: "2.json",
-      sha256: createHash("sha256").update(second).digest("hex"),
+      sha256: sha256(second),
+      fromMs: expect.any(Number),
+      earlier: [{ version: 1, file: "1.json", sha256: sha256(first), fromMs: 0 }],
     });
-    expect(loadPublished(dataDir).release.eventTypes.map((type) => type.name)).not.toContain("heartbeat");
+    // Time for every validator to have looked, and not more.
+    expect(pointer.fromMs).toBeGreaterThanOrEqual(beforeMs + 3_000);
+    expect(pointer.fromMs).toBeLessThanOrEqual(afterMs + 3_000);
+    expect((await published()).eventTypes.map((type) => type.name)).not.toContain("heartbeat");
     expect(readdirSync(join(dataDir, "rules")).toSorted()).toEqual(["1.json", "2.json", "current.json"]);
-    expect(await database.query("SELECT actor FROM audit_logs WHERE table_name = 'rules_releases' ORDER BY id")).toEqual([
-      { actor: "test" },
-      { actor: "ada" },
+    expect(await database.query("SELECT actor, reason FROM audit_logs WHERE table_name = 'rules_releases' ORDER BY id")).toEqual([
+      { actor: "starter", reason: "first start" },
+      { actor: "ada", reason: "because" },
     ]);
   });
 
-  test("a version that exists with other content is never replaced, and what is current stays current", async () => {
-    await publishRelease(database, dataDir, "test");
-    const current = readFileSync(join(dataDir, "rules/current.json"), "utf8");
-    writeFileSync(join(dataDir, "rules/2.json"), "{}");
-    await database.query("UPDATE event_types SET is_active = false WHERE name = 'heartbeat'");
-    await expect(publishRelease(database, dataDir, "test")).rejects.toMatchObject({ code: "RULES_UNWRITABLE" });
-    expect(readFileSync(join(dataDir, "rules/2.json"), "utf8")).toBe("{}");
-    expect(readFileSync(join(dataDir, "rules/current.json"), "utf8")).toBe(current);
+  test("a file is taken into the tables, and only what it changes is in the audit", async () => {
+    const { made } = await applyRules(database, { ...ada, file: { release: without("heartbeat"), base: 1 } });
+    expect(contentOf(parseRelease(JSON.parse(made!.content), "made"))).toEqual(contentOf(without("heartbeat")));
+    expect(await database.query("SELECT table_name, action, row_key FROM audit_logs WHERE actor = 'ada' ORDER BY id")).toEqual([
+      { table_name: "event_types", action: "UPDATE", row_key: "heartbeat" },
+      { table_name: "rules_releases", action: "INSERT", row_key: "2" },
+    ]);
   });
 
-  test("rules that nobody could load are not published", async () => {
-    await publishRelease(database, dataDir, "test");
+  test("a dry run says what would be made and leaves no trace", async () => {
+    const outcome = await applyRules(database, { ...ada, dryRun: true, file: { release: without("click"), base: 1 } });
+    expect(outcome.made).toMatchObject({ version: 2 });
+    expect(await newestRelease(database)).toMatchObject({ version: 1 });
+    expect(await database.query("SELECT is_active FROM event_types WHERE name = 'click'")).toEqual([{ is_active: true }]);
+    expect(await database.query("SELECT 1 FROM audit_logs WHERE actor = 'ada'")).toEqual([]);
+  });
+
+  test("a rollback is a new version with the old content, and puts the rows back that it was made of", async () => {
+    await applyRules(database, { ...ada, file: { release: without("heartbeat"), base: 1 } });
+    const { made } = await rollBackRules(database, { actor: "bob", reason: "oops", to: null });
+    expect(made).toMatchObject({ version: 3, kind: "rollback", restores: 1, actor: "bob" });
+    expect(contentOf(parseRelease(JSON.parse(made!.content), "made"))).toEqual(contentOf(seed));
+    expect(await database.query("SELECT is_active FROM event_types WHERE name = 'heartbeat'")).toEqual([{ is_active: true }]);
+    // Once more goes back to what differs from it.
+    expect((await rollBackRules(database, { actor: "bob", reason: "again", to: null })).made).toMatchObject({ version: 4, restores: 2 });
+    expect((await rollBackRules(database, { actor: "bob", reason: "to what is there", to: 2 })).made).toBeNull();
+    await expect(rollBackRules(database, { actor: "bob", reason: "nowhere", to: 99 })).rejects.toMatchObject({ code: "RULES_VERSION" });
+  });
+
+  test("a processing rule is part of the release, goes when a file has it no more, and comes back with a rollback", async () => {
     await database.query(
-      `UPDATE event_types SET schema = '{"fields": {"/properties/n": {"type": "integer", "min": 5, "max": 1}}}' WHERE name = 'click'`,
+      `INSERT INTO processing_rules (name, rule_type, config, priority) VALUES
+       ('strict-amounts', 'validation', '{"eventTypes": ["purchase"], "fields": {"/properties/amount": {"max": 100}}}', 10),
+       ('per-minute', 'aggregation', '{"window": "1m"}', 1)`,
     );
-    await expect(publishRelease(database, dataDir, "test")).rejects.toMatchObject({ code: "RULES_INVALID" });
-    expect(readdirSync(join(dataDir, "rules")).toSorted()).toEqual(["1.json", "current.json"]);
+    const { made } = await applyRules(database, ada);
+    const second = parseRelease(JSON.parse(made!.content), "made");
+    expect(second.rules).toMatchObject([{ name: "strict-amounts", priority: 10, eventTypes: ["purchase"] }]);
+    const active = () => database.query("SELECT name, is_active FROM processing_rules ORDER BY name");
+    await applyRules(database, { ...ada, file: { release: { ...second, rules: [] }, base: 2 } });
+    expect(await active()).toEqual([
+      { name: "per-minute", is_active: true },
+      { name: "strict-amounts", is_active: false },
+    ]);
+    const { made: back } = await rollBackRules(database, { ...ada, to: 2 });
+    expect(back).toMatchObject({ version: 4, restores: 2 });
+    expect(parseRelease(JSON.parse(back!.content), "made")).toEqual({ ...second, version: 4 });
+    expect(await active()).toMatchObject([{ is_active: true }, { name: "strict-amounts", is_active: true }]);
+    await database.query(`UPDATE processing_rules SET config = '{"eventTypes": ["nothing"]}' WHERE name = 'strict-amounts'`);
+    await expect(applyRules(database, ada)).rejects.toMatchObject({
+      code: "RULES_INVALID",
+      message: expect.stringContaining("rule strict-amounts: there is no event type nothing") as string,
+    });
+  });
+
+  test("a version of an event type does not come to refuse what it took, unless told to; going back is no such change", async () => {
+    const limit = (max: number) =>
+      database.query(
+        "UPDATE event_types SET schema = jsonb_set(schema, '{fields,/properties/amount,max}', $1::jsonb) WHERE name = 'purchase'",
+        [String(max)],
+      );
+    await limit(100);
+    await expect(applyRules(database, ada)).rejects.toMatchObject({
+      code: "RULES_BREAKING",
+      message: expect.stringMatching(/event type purchase v1, \/properties\/amount/) as string,
+    });
+    expect((await applyRules(database, { ...ada, allowBreaking: true })).made).toMatchObject({ version: 2 });
+    await limit(5_000);
+    expect((await applyRules(database, ada)).made).toMatchObject({ version: 3 });
+    expect((await rollBackRules(database, { ...ada, to: 2 })).made).toMatchObject({ version: 4 });
+  });
+
+  test("of two files made from the same version one wins, the other is told by whom", async () => {
+    const other = connect();
+    const outcomes = await Promise.allSettled([
+      applyRules(database, { actor: "ada", reason: "no heartbeats", file: { release: without("heartbeat"), base: 1 } }),
+      applyRules(other, { actor: "bob", reason: "no clicks", file: { release: without("click"), base: 1 } }),
+    ]);
+    await other.close();
+    const [newest] = await database.query<{ actor: string; reason: string }>(
+      "SELECT actor, reason FROM rules_releases ORDER BY version DESC LIMIT 1",
+    );
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    expect(outcomes.find(({ status }) => status === "rejected")).toMatchObject({
+      reason: { code: "RULES_CONFLICT", message: expect.stringContaining(`by ${newest!.actor}: ${newest!.reason}`) as string },
+    });
+    expect(await listReleases(database, 10)).toHaveLength(2);
+  });
+
+  test("edits of the tables by two people are both in the releases that two applies at once make", async () => {
+    const other = connect();
+    await Promise.all([
+      database.query("UPDATE event_types SET is_active = false WHERE name = 'heartbeat'").then(() => applyRules(database, ada)),
+      other
+        .query("UPDATE event_types SET is_active = false WHERE name = 'click'")
+        .then(() => applyRules(other, { actor: "bob", reason: "x" })),
+    ]);
+    await other.close();
+    const newest = await newestRelease(database);
+    const names = parseRelease(JSON.parse(newest!.content), "newest").eventTypes.map((type) => type.name);
+    expect(names).not.toContain("heartbeat");
+    expect(names).not.toContain("click");
+  });
+
+  test("a file or a rollback does not overwrite edits that nobody has applied, unless told to", async () => {
+    await dropHeartbeat();
+    const file = { release: without("click"), base: 1 };
+    await expect(applyRules(database, { ...ada, file })).rejects.toMatchObject({ code: "RULES_EDITS_PENDING" });
+    await expect(rollBackRules(database, { ...ada, to: 1 })).rejects.toMatchObject({ code: "RULES_EDITS_PENDING" });
+    expect((await applyRules(database, { ...ada, file, discardEdits: true })).made).toMatchObject({ version: 2 });
+    expect(await database.query("SELECT is_active FROM event_types WHERE name = 'heartbeat'")).toEqual([{ is_active: true }]);
+  });
+
+  test("an apply does not hang behind an editor's open transaction", async () => {
+    await database.transaction("editor", async (session) => {
+      await session.query("UPDATE event_types SET description = 'half way' WHERE name = 'click'");
+      const other = connect();
+      await expect(applyRules(other, ada)).rejects.toMatchObject({ code: "RULES_BUSY" });
+      await other.close();
+    });
+  });
+
+  test("a version that exists with other content is never replaced, what is current stays current, and the next version goes out", async () => {
+    await publish();
+    const current = readFileSync(join(dataDir, "rules/current.json"), "utf8");
+    writeFileSync(join(dataDir, "rules/2.json"), "{}");
+    await dropHeartbeat();
+    await applyRules(database, ada);
+    await expect(publish()).rejects.toMatchObject({
+      code: "RULES_UNWRITABLE",
+      message: expect.stringContaining("version 2 is committed, but not published") as string,
+    });
+    expect(readFileSync(join(dataDir, "rules/2.json"), "utf8")).toBe("{}");
+    expect(readFileSync(join(dataDir, "rules/current.json"), "utf8")).toBe(current);
+    await rollBackRules(database, { ...ada, to: 1 });
+    expect(await publish()).toMatchObject({ version: 3, pointerMoved: true });
+  });
+
+  test("rules that nobody could load are not made a release, and all problems are named", async () => {
+    await database.query(
+      `UPDATE event_types SET schema = '{"fields": {"/properties/n": {"type": "integer", "min": 5, "max": 1}}, "required": ["/__proto__/x"]}' WHERE name = 'click'`,
+    );
+    const refused: unknown = await applyRules(database, ada).catch((thrown: unknown) => thrown);
+    expect(refused).toMatchObject({ code: "RULES_INVALID" });
+    expect(String(refused)).toMatch(/2 problems/);
+    expect(String(refused)).toContain("min 5 is above max 1");
+    expect(String(refused)).toContain("__proto__");
+    expect(await newestRelease(database)).toMatchObject({ version: 1 });
+  });
+
+  test("after a restore from a backup the published version stays, and the next one is above it", async () => {
+    await publish();
+    await dropHeartbeat();
+    await applyRules(database, { ...ada, above: 6 });
+    expect(await publish()).toMatchObject({ version: 7 });
+    // The same metadata, of before: another database.
+    const restored = `${name}_restored`;
+    await server.query(`CREATE DATABASE ${restored}`);
+    const older = connect(restored);
+    try {
+      await migratePostgres(older);
+      await seedRules(older, seed);
+      await applyRules(older, ada);
+      const again = () => publishNewest({ database: older, objects, id: { lane: "test", generation: 1 }, actor: "test" });
+      expect(await again()).toMatchObject({ version: 1, pointerMoved: false, newerThanKnown: 7 });
+      expect((await published()).version).toBe(7);
+      await older.query("UPDATE event_types SET is_active = false WHERE name = 'click'");
+      await applyRules(older, { ...ada, above: await publishedVersion(objects) });
+      expect(await again()).toMatchObject({ version: 8, pointerMoved: true });
+    } finally {
+      await older.close();
+      await server.query(`DROP DATABASE ${restored} WITH (FORCE)`);
+    }
+  });
+
+  test("a damaged pointer is mended by publishing again", async () => {
+    await publish();
+    writeFileSync(join(dataDir, "rules/current.json"), "{");
+    expect(await publish()).toMatchObject({ version: 1, pointerMoved: true });
+    expect(await loadPublished(objects)).toMatchObject({ fallback: null, release: { version: 1 } });
+  });
+
+  describe("announced in the log", () => {
+    /** events.valid as far as announcements go: records per partition, and a partition whose leader is away. */
+    let log: string[][];
+    let away: number;
+
+    beforeEach(() => {
+      log = [[], [], []];
+      away = -1;
+    });
+
+    const announce = () =>
+      publishNewest({
+        database,
+        objects,
+        id: { lane: "test", generation: 1 },
+        actor: "test",
+        withKafka: (work) =>
+          work({
+            partitionCount: () => Promise.resolve(log.length),
+            listOffset: ({ partition }) => Promise.resolve(log[partition]!.length),
+            produce: async ({ partition }, records) => {
+              if (partition === away) throw new UnavailableError("the leader is away", { code: "KAFKA_UNAVAILABLE" });
+              for (const { value } of records) log[partition]!.push(Buffer.from(value!).toString());
+              return log[partition]!.length - records.length;
+            },
+          }),
+      });
+    const switches = () => readSwitches(database, { lane: "test", generation: 1 });
+
+    test("once per partition, and recorded with its place", async () => {
+      log[1]!.push("a block", "another");
+      await announce();
+      await announce();
+      expect(log).toEqual([['{"version":1}'], ["a block", "another", '{"version":1}'], ['{"version":1}']]);
+      expect(await switches()).toEqual([0, 2, 0].map((offset, partition) => ({ partition, version: 1, offset })));
+    });
+
+    test("a partition that failed is told by the next publication, the others are not told again", async () => {
+      away = 1;
+      await expect(announce()).rejects.toMatchObject({
+        name: "UnavailableError",
+        code: "KAFKA_UNAVAILABLE",
+        message: expect.stringContaining("version 1 is published, but not announced in every partition") as string,
+      });
+      expect((await published()).version).toBe(1);
+      expect(log).toEqual([['{"version":1}'], [], []]);
+      away = -1;
+      await announce();
+      expect(log).toEqual([['{"version":1}'], ['{"version":1}'], ['{"version":1}']]);
+    });
+
+    test("a topic that was made anew is told again, and so is another lane or generation", async () => {
+      await announce();
+      log = [[], [], []];
+      await announce();
+      expect(log).toEqual([['{"version":1}'], ['{"version":1}'], ['{"version":1}']]);
+      expect(await readSwitches(database, { lane: "test", generation: 2 })).toEqual([]);
+    });
   });
 });
