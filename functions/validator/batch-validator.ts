@@ -4,12 +4,13 @@
  *
  * The validator and its buffers are shared by the partitions: filling and encoding a block happens without a pause in between.
  */
-import type { EventColumns } from "#shared/events/columns.ts";
+import { type EventColumns, VERDICT } from "#shared/events/columns.ts";
 import type { Plan } from "#shared/rules/plan.ts";
 import type { InvocationRecord, PartitionBatch } from "./invocation-event.ts";
 import { RecordDecoder } from "./record-decoder.ts";
 import type { Limits } from "./scanner/limits.ts";
 import { createValidator, type Validator } from "./scanner/validator.ts";
+import { TraceLinks } from "./trace-links.ts";
 
 /** A block is cut before it grows beyond this, so that it stays below the broker's limit for a record (1,048,588 bytes). */
 export const BLOCK_BYTES = 900_000;
@@ -27,19 +28,45 @@ export interface BlockPlace {
   readonly lastSourceOffset: number;
   readonly count: number;
   readonly rulesVersion: number;
+  /** Sampled traces of its events, see {@link TraceLinks}. */
+  readonly traces: string | null;
 }
 
 export interface BatchCounts {
   events: number;
   rejects: number;
+  flags: number;
+  /** Rejects and flags by reason code. */
+  readonly reasons: Map<string, number>;
+  /** Accepted events of a schema version that is not its type's newest, by `type@version`. */
+  readonly olderSchemas: Map<string, number>;
+  valueBytes: number;
+  /** Acknowledged ones. */
   blocks: number;
   blockBytes: number;
+  /** Kafka's time of the oldest record; Infinity = no record has one. */
+  oldestMs: number;
+}
+
+export function noCounts(): BatchCounts {
+  return {
+    events: 0,
+    rejects: 0,
+    flags: 0,
+    reasons: new Map(),
+    olderSchemas: new Map(),
+    valueBytes: 0,
+    blocks: 0,
+    blockBytes: 0,
+    oldestMs: Infinity,
+  };
 }
 
 export class BatchValidator {
   readonly #limits: Limits;
   readonly #ports: BatchPorts;
   readonly #decoder = new RecordDecoder();
+  readonly #traces = new TraceLinks();
   #validator: Validator | undefined;
 
   constructor(limits: Limits, ports: BatchPorts) {
@@ -47,11 +74,10 @@ export class BatchValidator {
     this.#ports = ports;
   }
 
-  /** Resolves when everything is acknowledged; rejects with the first error, but only when nothing is in flight any more. */
-  async run(batches: readonly PartitionBatch[], plan: Plan): Promise<BatchCounts> {
+  /** Resolves when everything is acknowledged; rejects with the first error, but only when nothing is in flight any more. Adds to `counts`. */
+  async run(batches: readonly PartitionBatch[], plan: Plan, counts: BatchCounts = noCounts()): Promise<BatchCounts> {
     if (this.#validator?.plan !== plan) this.#validator = createValidator(plan, this.#limits);
     const validator = this.#validator;
-    const counts: BatchCounts = { events: 0, rejects: 0, blocks: 0, blockBytes: 0 };
     const outcomes = await Promise.allSettled(batches.map((batch) => this.#writePartition(batch, validator, counts)));
     for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
     return counts;
@@ -61,8 +87,12 @@ export class BatchValidator {
     for (let next = 0; next < records.length;) {
       const first = next;
       validator.begin();
+      this.#traces.begin();
       do {
-        this.#decoder.add(validator, records[next]!);
+        const record = records[next]!;
+        this.#decoder.add(validator, record);
+        if (record.headers !== undefined && record.headers.length > 0) this.#traces.add(record.headers);
+        if (typeof record.timestamp === "number" && record.timestamp < counts.oldestMs) counts.oldestMs = record.timestamp;
         next++;
       } while (next < records.length && validator.sizeBytes() + rowBytesMax(records[next]!) <= BLOCK_BYTES);
       const place: BlockPlace = {
@@ -71,14 +101,42 @@ export class BatchValidator {
         lastSourceOffset: records[next - 1]!.offset,
         count: validator.rows,
         rulesVersion: validator.plan.version,
+        traces: this.#traces.finish(),
       };
-      counts.events += validator.rows;
-      counts.rejects += validator.rejects;
-      const value = this.#ports.encode(validator.finish(), place);
+      const columns = validator.finish();
+      countRows(columns, counts);
+      countVersions(validator, counts);
+      counts.valueBytes += this.#decoder.takeValueBytes();
+      const value = this.#ports.encode(columns, place);
+      await this.#ports.send(value, place);
       counts.blocks++;
       counts.blockBytes += value.length;
-      await this.#ports.send(value, place);
     }
+  }
+}
+
+function countRows({ rows, verdict, reason }: EventColumns, counts: BatchCounts): void {
+  counts.events += rows;
+  for (let row = 0; row < rows; row++) {
+    const found = verdict[row]!;
+    if (found === VERDICT.ok) continue;
+    if (found === VERDICT.reject) counts.rejects++;
+    else counts.flags++;
+    const code = reason.values[reason.codes[row]!] ?? "";
+    counts.reasons.set(code, (counts.reasons.get(code) ?? 0) + 1);
+  }
+}
+
+function countVersions({ plan, versionRows }: Validator, counts: BatchCounts): void {
+  const { versions } = plan;
+  // The versions of a type stand together, the newest last.
+  for (let place = 0; place + 1 < versions.length; place++) {
+    const rows = versionRows[place]!;
+    if (rows === 0) continue;
+    const { name, schemaVersion } = versions[place]!;
+    if (versions[place + 1]!.name !== name) continue;
+    const key = `${name}@${schemaVersion}`;
+    counts.olderSchemas.set(key, (counts.olderSchemas.get(key) ?? 0) + rows);
   }
 }
 

@@ -3,100 +3,137 @@
  * wiring or infrastructure, and then the mapping delivers the batch again (docs/ARCHITECTURE.md).
  */
 import { Logger } from "@aws-lambda-powertools/logger";
+import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
-import type { Kafka } from "#shared/clients/kafka/types.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
+import { openRulesObjects } from "#shared/clients/objects/open-objects.ts";
 import { type Config, loadConfig } from "#shared/config/config.ts";
 import { encodeBlock } from "#shared/events/block.ts";
-import { HEADERS, topicName } from "#shared/events/names.ts";
-import { describeError, OperatingError, toError } from "#shared/kernel/errors.ts";
+import { topicName } from "#shared/events/names.ts";
+import { describeError } from "#shared/kernel/errors.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
-import { BatchValidator, type BlockPlace } from "./batch-validator.ts";
+import { EmfMetrics, type Metrics, NO_METRICS } from "#shared/telemetry/emf.ts";
+import { emitBatch } from "./batch-metrics.ts";
+import { BatchValidator, type BlockPlace, noCounts } from "./batch-validator.ts";
+import { blockHeaders } from "./block-headers.ts";
+import { BlockProducer } from "./block-producer.ts";
+import { Deadline, type InvocationContext } from "./deadline.ts";
 import { readInvocationEvent } from "./invocation-event.ts";
 import { createRulesSource } from "./rules-source.ts";
 import { limitsOf } from "./scanner/limits.ts";
 
+/** Connection and rules are waited for before the first invocation, while Lambda gives the time for free; but not for ever. */
+const WARM_UP_MS = 2_000;
+
 const config: Config = loadConfig();
 const logger = new Logger({ serviceName: "weir-validator" });
 const rawTopic = topicName(config.lane, "raw");
-const validTopic = topicName(config.lane, "valid");
-const encoder = new TextEncoder();
+
+const metrics: Metrics =
+  config.metrics === "none"
+    ? NO_METRICS
+    : new EmfMetrics({
+        dimensions: { service: "validator", environment: config.environment, lane: config.lane },
+        intervalMs: config.metricsIntervalMs,
+        now: Date.now,
+        write: (line) => void process.stdout.write(`${line}\n`),
+      });
 
 const rules = createRulesSource({
-  dataDir: config.dataDir,
+  open: () => openRulesObjects(config),
   now: () => performance.now(),
+  wallClock: () => Date.now(),
   onFallback: (problem, version) => logger.warn("rules release unusable, the last good one goes on", { problem, rulesVersion: version }),
 });
 
-/** Warm between invocations; dropped after an error, since what it has in flight is unknown. */
-let connection: Promise<Kafka> | undefined;
+let retries = 0;
+let slowestProduceMs = 0;
+
+const producer = new BlockProducer({
+  topic: topicName(config.lane, "valid"),
+  open: async () => {
+    // Well within the function's own time limit, so that an outage ends as an error that names the broker, not as a time-out that names nothing.
+    const patienceMs = Math.ceil(config.validatorTimeoutMs / 3);
+    return openKafka({
+      ...(await kafkaOptions(config)),
+      clientId: "weir-validator",
+      requestTimeoutMs: patienceMs,
+      unavailableAfterMs: patienceMs,
+    });
+  },
+  headersOf: (place) => blockHeaders(config.generation, place),
+  onRetry: (problem, { partition, firstSourceOffset }) => {
+    retries++;
+    logger.warn("produce repeated", { problem, partition, firstSourceOffset });
+  },
+});
+
+/** A block's bytes are free again when its send is over. */
+const buffers = new BufferPool();
 
 const batch = new BatchValidator(limitsOf(config), {
   encode: (columns, place) =>
-    encodeBlock(columns, {
-      generation: config.generation,
-      topic: rawTopic,
-      partition: place.partition,
-      firstSourceOffset: place.firstSourceOffset,
-      lastSourceOffset: place.lastSourceOffset,
-      rulesVersion: place.rulesVersion,
-    }),
-  send: sendBlock,
+    encodeBlock(columns, { generation: config.generation, topic: rawTopic, ...place }, (sizeBytes) => buffers.take(sizeBytes)),
+  send: sendTimed,
 });
 
-export async function handler(event: unknown): Promise<void> {
-  const batches = readInvocationEvent(event, rawTopic);
-  if (batches.length === 0) return;
-  const startedAtMs = performance.now();
+await warmUp();
+let initDurationMs: number | null = performance.now();
+
+export async function handler(event: unknown, context?: InvocationContext): Promise<void> {
+  const startedAtMs = Date.now();
+  const started = performance.now();
+  const counts = noCounts();
+  const deadline = new Deadline(context, config.kafka, (error) => void producer.close(error));
+  retries = 0;
+  slowestProduceMs = 0;
+  let failed = true;
   try {
-    const counts = await batch.run(batches, rules.plan());
+    const batches = readInvocationEvent(event, rawTopic);
+    if (batches.length > 0) await batch.run(batches, await deadline.within(rules.plan()), counts);
     failpoint("validator-after-produce");
-    logger.debug("batch validated", { ...counts, partitions: batches.length, durationMs: Math.round(performance.now() - startedAtMs) });
+    failed = false;
+    logger.debug("batch validated", { events: counts.events, rejects: counts.rejects, blocks: counts.blocks, partitions: batches.length });
   } catch (thrown) {
-    const dropped = connection;
-    connection = undefined;
-    if (dropped !== undefined) await dropped.then((kafka) => kafka.close()).catch(() => undefined);
-    logger.error("batch failed and will be delivered again", { problem: describeError(thrown), code: (thrown as { code?: string }).code });
+    // What it has in flight is unknown.
+    await producer.close();
+    logger.error("batch failed and will be delivered again", {
+      problem: describeError(thrown),
+      code: (thrown as { code?: string }).code,
+      requestId: context?.awsRequestId,
+    });
     throw thrown;
+  } finally {
+    deadline.clear();
+    const durationMs = performance.now() - started;
+    emitBatch(metrics, {
+      counts,
+      failed,
+      durationMs,
+      produceMs: slowestProduceMs,
+      retries,
+      rules: rules.state(),
+      startedAtMs,
+      initDurationMs,
+    });
+    initDurationMs = null;
   }
 }
 
-async function sendBlock(value: Uint8Array, place: BlockPlace): Promise<void> {
+async function sendTimed(value: Uint8Array, place: BlockPlace): Promise<void> {
+  const began = performance.now();
   try {
-    connection ??= openConnection();
-    const kafka = await connection;
-    await kafka.produce({ topic: validTopic, partition: place.partition }, [{ key: null, value, headers: blockHeaders(place) }]);
-  } catch (thrown) {
-    const { firstSourceOffset, lastSourceOffset } = place;
-    const error = toError(thrown);
-    throw new OperatingError(
-      `cannot produce the block of offsets ${firstSourceOffset} to ${lastSourceOffset} to ${validTopic}-${place.partition}: ${error.message}`,
-      {
-        code: error instanceof OperatingError ? error.code : "VALIDATOR_PRODUCE",
-        hint: error instanceof OperatingError ? error.hint : undefined,
-        cause: thrown,
-      },
-    );
+    await producer.send(value, place);
+  } finally {
+    buffers.give(value as Buffer);
   }
+  slowestProduceMs = Math.max(slowestProduceMs, performance.now() - began);
 }
 
-async function openConnection(): Promise<Kafka> {
-  // Well within the function's own time limit, so that an outage ends as an error that names the broker, not as a time-out that names nothing.
-  const patienceMs = Math.ceil(config.validatorTimeoutMs / 3);
-  return openKafka({
-    brokers: config.kafka.split(","),
-    clientId: "weir-validator",
-    requestTimeoutMs: patienceMs,
-    unavailableAfterMs: patienceMs,
-  });
-}
-
-function blockHeaders(place: BlockPlace): [string, Uint8Array][] {
-  return [
-    [HEADERS.kind, encoder.encode("block")],
-    [HEADERS.generation, encoder.encode(String(config.generation))],
-    [HEADERS.firstSourceOffset, encoder.encode(String(place.firstSourceOffset))],
-    [HEADERS.lastSourceOffset, encoder.encode(String(place.lastSourceOffset))],
-    [HEADERS.count, encoder.encode(String(place.count))],
-    [HEADERS.rulesVersion, encoder.encode(String(place.rulesVersion))],
-  ];
+/** Never fails: the first invocation meets the same trouble and can say so. */
+async function warmUp(): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, WARM_UP_MS)));
+  await Promise.race([limit, Promise.allSettled([producer.warm(), rules.plan()])]);
+  clearTimeout(timer);
 }

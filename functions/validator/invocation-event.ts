@@ -25,7 +25,12 @@ export interface PartitionBatch {
 
 const SOURCES: ReadonlySet<unknown> = new Set(["aws:kafka", "SelfManagedKafka"]);
 
-/** @throws OperatingError LAMBDA_EVENT_SHAPE. */
+/**
+ * Records of another topic are refused before any is validated: their offsets mean nothing on this lane, and a block of them would move the fold's
+ * high-water mark over events of the right topic. They stay where they are, and the mapping, which retries for ever, shows the mistake.
+ *
+ * @throws OperatingError LAMBDA_EVENT_SHAPE, LAMBDA_WRONG_TOPIC.
+ */
 export function readInvocationEvent(event: unknown, topic: string): PartitionBatch[] {
   if (!isObject(event)) throw wrongShape("the event is no object");
   if (!SOURCES.has(event["eventSource"])) {
@@ -47,7 +52,15 @@ function readPartition(key: string, list: readonly unknown[], topic: string): Pa
   const dash = key.lastIndexOf("-");
   const partition = Number(key.slice(dash + 1));
   if (dash < 1 || !Number.isInteger(partition) || partition < 0) throw wrongShape(`${JSON.stringify(key)} is no topic-partition`);
-  if (key.slice(0, dash) !== topic) throw wrongShape(`records of topic ${key.slice(0, dash)}, this function serves ${topic}`);
+  if (key.slice(0, dash) !== topic) {
+    throw new OperatingError(
+      `the mapping delivers records of topic ${key.slice(0, dash)}, this function validates ${topic}: none was taken`,
+      {
+        code: "LAMBDA_WRONG_TOPIC",
+        hint: "point the event source mapping at the lane's raw topic, or set WEIR_LANE to the lane of the mapping's topic",
+      },
+    );
+  }
   let rising = true;
   let previous = -1;
   for (const record of list) {

@@ -21,8 +21,29 @@ const schema = z.strictObject({
   partitions: z.coerce.number().int().min(1).max(1024).default(4),
   /** Folder for snapshots, rules releases, logs; the local stand-in for S3. */
   dataDir: z.string().min(1).default(".weir"),
+  /** Where rules releases are published: `s3://bucket/prefix`; empty = in `dataDir`. */
+  rulesUrl: z
+    .literal("")
+    .or(z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/.*)?$/, "must be s3://bucket/prefix"))
+    .default(""),
+  /** Where snapshots are kept: `s3://bucket/prefix`; empty = in `dataDir`. */
+  snapshotUrl: z
+    .literal("")
+    .or(z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/.*)?$/, "must be s3://bucket/prefix"))
+    .default(""),
 
   kafka: z.string().min(1).describe("host:port[,host:port]").default("127.0.0.1:9092"),
+  /** How to get in: `sasl-scram` and `iam` (Amazon MSK) and `oauth` (a token from a file) always over TLS. */
+  kafkaSecurity: z.enum(["none", "tls", "sasl-scram", "iam", "oauth"]).default("none"),
+  /** PEM file of the authority that signed the brokers' certificates; empty = the well-known ones. */
+  kafkaCaFile: z.string().default(""),
+  kafkaUsername: z.string().default(""),
+  kafkaPassword: z.string().default(""),
+  /** Instead of the two: name or ARN of a Secrets Manager secret that holds {"username", "password"}. */
+  kafkaSecret: z.string().default(""),
+  kafkaScramMechanism: z.enum(["SCRAM-SHA-256", "SCRAM-SHA-512"]).default("SCRAM-SHA-512"),
+  /** Bearer token, read again for every connection: whoever renews it replaces the file. */
+  kafkaTokenFile: z.string().default(""),
   clickhouse: z.url().default("http://127.0.0.1:8123"),
   clickhouseUser: z.string().default("default"),
   clickhousePassword: z.string().default(""),
@@ -46,8 +67,30 @@ const schema = z.strictObject({
   idleTickMs: z.coerce.number().int().min(50).max(60_000).default(500),
   /** Rows per state table of a partition: beyond it the partition stops with an error that names the table; nothing is evicted silently. */
   maxTableRows: z.coerce.number().int().min(1_000).max(1_000_000_000).default(16_000_000),
+  /**
+   * Score of each value against what is usual for its user (processor/state/score.ts): weight of the newest value (0.02: about the last fifty count),
+   * values before the first score, standard deviations beyond which a row is flagged `anomaly.score`, and the log time without events after which a user
+   * starts anew. These and `hoppingWindows` belong to the fold: a generation keeps them.
+   */
+  scoreAlpha: z.coerce.number().gt(0).max(1).default(0.02),
+  scoreWarmUp: z.coerce.number().int().min(1).max(1_000_000).default(30),
+  scoreThreshold: z.coerce.number().gt(0).max(1_000).default(4),
+  scoreForgetMs: z.coerce.number().int().min(3_600_000).max(2_592_000_000).default(86_400_000),
+  /** Hopping windows beside the tumbling and session ones, by size and hop. */
+  hoppingWindows: z.enum(["none", "hopping_5m_1m", "hopping_10m_1m", "hopping_1h_5m"]).default("none"),
   snapshotIntervalMs: z.coerce.number().int().min(100).max(3_600_000).default(60_000),
   transactionTimeoutMs: z.coerce.number().int().min(10_000).max(900_000).default(60_000),
+  /** Processors that the local starter runs; in the cloud the number of tasks says it. */
+  processors: z.coerce.number().int().min(1).max(64).default(1),
+  /** Worker threads of a processor; 1 = the main thread does the work, 0 = one less than cores. */
+  processorWorkers: z.coerce.number().int().min(0).max(256).default(0),
+  /**
+   * Name of this processor among its like: who starts under the name of one that died takes its partitions over at once, without waiting for
+   * its session to end. Empty = none; two with the same name fence each other.
+   */
+  processorInstance: z.string().max(100).default(""),
+  /** A processor that is silent for so long loses its partitions to the others (brokers take 6 s to 30 min). */
+  processorSessionMs: z.coerce.number().int().min(6_000).max(1_800_000).default(10_000),
 
   /** Event time more than this ahead of log time is rejected, and more than this behind (live sources). */
   maxFutureSkewMs: z.coerce.number().int().min(0).default(300_000),
@@ -62,6 +105,28 @@ const schema = z.strictObject({
   validatorBatchSize: z.coerce.number().int().min(1).max(10_000).default(1_000),
   validatorTimeoutMs: z.coerce.number().int().min(1_000).max(900_000).default(30_000),
 
+  /** `emf` = CloudWatch's embedded metric format on stdout, which Lambda and the awslogs driver turn into metrics. */
+  metrics: z.enum(["none", "emf"]).default("none"),
+  /** 0 = after every batch; else sums and samples of at least so long in one document, for fewer log bytes. */
+  metricsIntervalMs: z.coerce.number().int().min(0).max(60_000).default(0),
+  /** Dimension of every metric: dev, staging, prod. */
+  environment: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,30}$/)
+    .default("local"),
+
+  /** Port of the processor's and of the sinks' Prometheus page, on loopback; 0 = none. */
+  metricsPort: z.coerce.number().int().min(0).max(65_535).default(0),
+  sinksMetricsPort: z.coerce.number().int().min(0).max(65_535).default(0),
+  /** Collector that gets one trace per epoch as OTLP/HTTP JSON, such as http://127.0.0.1:4318; empty = none. */
+  otlpUrl: z
+    .literal("")
+    .or(z.url({ protocol: /^https?$/ }))
+    .default(""),
+
+  /** Topics, separated by commas, into which `weir dlq replay --target` may send besides the events.raw of a lane. */
+  dlqReplayTargets: z.string().default(""),
+
   statusPort: z.coerce.number().int().min(0).max(65_535).default(0),
 });
 
@@ -73,6 +138,9 @@ export function variableOf(key: string): string {
 }
 
 const VARIABLES: ReadonlyMap<string, string> = new Map(Object.keys(schema.shape).map((key) => [variableOf(key), key]));
+
+/** Values that no message may repeat. */
+const SECRETS: ReadonlySet<string> = new Set(["kafkaPassword", "clickhousePassword", "postgres", "redis"]);
 
 /** Variables that steer a process, not the pipeline: read elsewhere in this folder. */
 const PROCESS_VARIABLES: ReadonlySet<string> = new Set([
@@ -102,15 +170,32 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
         for (const key of issue.keys) problems.push(`${key}: unknown key${nearest(key, [...VARIABLES.values()])}`);
       } else {
         const key = String(issue.path[0]);
-        problems.push(`${key}: ${issue.message}, got ${JSON.stringify(input[key])} (set by ${variableOf(key)})`);
+        const given = SECRETS.has(key) ? "a secret" : JSON.stringify(input[key]);
+        problems.push(`${key}: ${issue.message}, got ${given} (set by ${variableOf(key)})`);
       }
     }
   }
+  if (parsed.success) problems.push(...kafkaProblems(parsed.data));
   if (parsed.success && parsed.data.cutMs > parsed.data.transactionTimeoutMs) {
     problems.push(`cutMs: must not exceed transactionTimeoutMs, got ${parsed.data.cutMs} > ${parsed.data.transactionTimeoutMs}`);
   }
   if (problems.length > 0 || !parsed.success) throw new ConfigError(problems);
   return Object.freeze(parsed.data);
+}
+
+function kafkaProblems({ kafkaSecurity, kafkaUsername, kafkaPassword, kafkaSecret, kafkaTokenFile, kafkaCaFile }: Config): string[] {
+  const problems: string[] = [];
+  if (kafkaSecurity === "sasl-scram" && kafkaSecret === "" && (kafkaUsername === "" || kafkaPassword === "")) {
+    problems.push("kafkaSecurity: sasl-scram wants kafkaUsername and kafkaPassword, or kafkaSecret");
+  }
+  if (kafkaSecret !== "" && (kafkaUsername !== "" || kafkaPassword !== "")) {
+    problems.push("kafkaSecret: stands instead of kafkaUsername and kafkaPassword, not beside them");
+  }
+  if (kafkaSecurity === "oauth" && kafkaTokenFile === "") problems.push("kafkaSecurity: oauth wants kafkaTokenFile");
+  // What would be sent in the clear by a forgotten key must not start.
+  const secured = [kafkaUsername, kafkaPassword, kafkaSecret, kafkaTokenFile, kafkaCaFile].some((value) => value !== "");
+  if (kafkaSecurity === "none" && secured) problems.push("kafkaSecurity: is none, but credentials or a CA for Kafka are set");
+  return problems;
 }
 
 function readConfigFile(file: string, problems: string[]): object {

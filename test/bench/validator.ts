@@ -2,32 +2,31 @@
  * ns per event of the validator's scan and column build, one thread, over the load generator's events. Beside it, in the same run and over the same
  * bytes, the usual way: JSON.parse, checks by hand, one object per event. Both must accept the same events, or there is no number.
  *
- * Not measured: base64 and the Lambda runtime's own JSON.parse of the payload, the block's encoding (see `block`), Kafka.
- * `handler` is base64 decoding, validation and encoding of one block of 1,000 records, without the produce.
+ * Then the whole function (handler.ts): CPU of its process from Lambda's parsed event to the acknowledged block, beside the function as it is
+ * usually written. `--events` says how many it gets: 10,000,000 shows whether its memory stays flat.
+ *
+ * Not measured: the Lambda runtime's own JSON.parse of the payload; the broker's CPU.
  */
 import { pathToFileURL } from "node:url";
-import { BatchValidator } from "#functions/validator/batch-validator.ts";
-import type { InvocationRecord } from "#functions/validator/invocation-event.ts";
 import { DEFAULT_LIMITS } from "#functions/validator/scanner/limits.ts";
 import { createValidator, END_MARK_BYTES } from "#functions/validator/scanner/validator.ts";
 import { createGenerator } from "#loadgen/generator.ts";
-import { encodeBlock } from "#shared/events/block.ts";
 import { loadSeedRelease } from "#shared/rules/load-release.ts";
 import { compilePlan } from "#shared/rules/plan.ts";
+import { type HandlerResult, measureHandlers } from "./handler.ts";
 import { ObjectValidator } from "./object-validator.ts";
 
 const BATCH = 1_000;
 const BATCHES = 8;
 const NOW_MS = 1_795_510_800_000;
 
-export interface ValidatorResult {
+export interface ValidatorResult extends HandlerResult {
   readonly name: "validator";
   /** Scan and column build. Best of the rounds: the machine is shared, and the fastest round is the one with the least of others in it. */
   readonly ns_per_event: number;
   readonly median_ns_per_event: number;
   readonly events_per_core_second: number;
-  readonly handler_ns_per_event: number;
-  readonly reference_ns_per_event: number;
+  readonly reference_scan_ns_per_event: number;
   readonly json_parse_ns_per_event: number;
   readonly event_bytes: number;
   readonly accepted_share: number;
@@ -92,7 +91,7 @@ function time(rounds: number, batch: (first: number) => void): number[] {
   return times.sort((a, b) => a - b);
 }
 
-export async function run({ rounds = 1_500 }: { rounds?: number } = {}): Promise<ValidatorResult> {
+export async function run({ rounds = 1_500, events }: { rounds?: number; events?: number } = {}): Promise<ValidatorResult> {
   const corpus = createCorpus();
   const plan = compilePlan(loadSeedRelease());
   const validator = createValidator(plan, DEFAULT_LIMITS);
@@ -128,45 +127,19 @@ export async function run({ rounds = 1_500 }: { rounds?: number } = {}): Promise
   const parsed = time(rounds / 5, (first) => {
     for (let i = first; i < first + BATCH; i++) JSON.parse(corpus.values[i]!.toString());
   });
+  const handlers = await measureHandlers(events);
   return {
+    ...handlers,
     name: "validator",
     ns_per_event: Math.round(scanned[0]!),
     median_ns_per_event: Math.round(scanned[scanned.length >> 1]!),
     events_per_core_second: Math.round(1e9 / scanned[0]!),
-    handler_ns_per_event: await measureHandler(corpus, rounds / 5),
-    reference_ns_per_event: Math.round(referenced[0]!),
+    reference_scan_ns_per_event: Math.round(referenced[0]!),
     json_parse_ns_per_event: Math.round(parsed[0]!),
     event_bytes: Math.round(corpus.valueBytes / (BATCH * BATCHES)),
     accepted_share: acceptedShare,
     grown_bytes: Math.max(0, after.arrayBuffers - before.arrayBuffers),
   };
-}
-
-/** From the event as Lambda's runtime hands it over to the encoded block: base64, validation, columns, Arrow. */
-async function measureHandler(corpus: Corpus, rounds: number): Promise<number> {
-  const records = corpus.values.map((value, offset): InvocationRecord => ({
-    topic: "events.raw",
-    partition: 0,
-    offset,
-    timestamp: NOW_MS + offset,
-    key: corpus.keys[offset]!.toString("base64"),
-    value: value.toString("base64"),
-    headers: [],
-  }));
-  const batch = new BatchValidator(DEFAULT_LIMITS, {
-    encode: (columns, place) => encodeBlock(columns, { generation: 1, topic: "events.raw", ...place }),
-    send: async () => undefined,
-  });
-  const plan = compilePlan(loadSeedRelease());
-  let best = Infinity;
-  for (let round = 0; round < 2 * rounds; round++) {
-    const first = (round % BATCHES) * BATCH;
-    const batches = [{ partition: 0, records: records.slice(first, first + BATCH) }];
-    const from = performance.now();
-    await batch.run(batches, plan);
-    best = Math.min(best, ((performance.now() - from) * 1e6) / BATCH);
-  }
-  return Math.round(best);
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -80,8 +80,8 @@ describe("an invocation", () => {
     expect(counts).toMatchObject({ events: 4, rejects: 1, blocks: 2 });
     expect(mostInFlight).toBe(2);
     expect(sent.map(({ place }) => place)).toEqual([
-      { partition: 0, firstSourceOffset: 5, lastSourceOffset: 9, count: 3, rulesVersion: 1 },
-      { partition: 3, firstSourceOffset: 1, lastSourceOffset: 1, count: 1, rulesVersion: 1 },
+      { partition: 0, firstSourceOffset: 5, lastSourceOffset: 9, count: 3, rulesVersion: 1, traces: null },
+      { partition: 3, firstSourceOffset: 1, lastSourceOffset: 1, count: 1, rulesVersion: 1, traces: null },
     ]);
     const { columns } = sent[0]!;
     expect([...columns.sourceOffset]).toEqual([5, 6, 9]);
@@ -196,14 +196,25 @@ describe("an event of another kind", () => {
     ["records as an array", { eventSource: "aws:kafka", records: [] }, "records is missing"],
     ["a list that is none", eventOf({ "events.raw-0": {} }), "is no array"],
     ["a strange key", eventOf({ events: [record(0)] }), "is no topic-partition"],
-    ["another topic", eventOf({ "events.clean-0": [record(0, { topic: "events.clean" })] }), "this function serves events.raw"],
-    ["two topics", eventOf({ "events.raw-0": [record(0)], "events.late-0": [record(0, { topic: "events.late" })] }), "topic events.late"],
     ["a record of another partition", eventOf({ "events.raw-0": [record(0, { partition: 1 })] }), "stands under events.raw-0"],
     ["a record without offset", eventOf({ "events.raw-0": [{ ...record(0), offset: null }] }), "has no offset"],
     ["a record that is none", eventOf({ "events.raw-0": [null] }), "is no object"],
   ])("%s is one clear error that names the mapping", (_what, event, message) => {
     expect(() => readInvocationEvent(event, TOPIC)).toThrow(
       expect.objectContaining({ code: "LAMBDA_EVENT_SHAPE", message: expect.stringContaining(message) as string }),
+    );
+  });
+
+  it.each([
+    ["another topic", eventOf({ "events.clean-0": [record(0, { topic: "events.clean" })] }), "events.clean"],
+    ["two topics", eventOf({ "events.raw-0": [record(0)], "events.late-0": [record(0, { topic: "events.late" })] }), "events.late"],
+    ["another lane", eventOf({ "test.events.raw-0": [record(0, { topic: "test.events.raw" })] }), "test.events.raw"],
+  ])("%s is refused whole, naming both, since its offsets would trim the right ones away", (_what, event, topic) => {
+    expect(() => readInvocationEvent(event, TOPIC)).toThrow(
+      expect.objectContaining({
+        code: "LAMBDA_WRONG_TOPIC",
+        message: `the mapping delivers records of topic ${topic}, this function validates events.raw: none was taken`,
+      }) as Error,
     );
   });
 
