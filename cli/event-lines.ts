@@ -1,5 +1,7 @@
 /** Lines of a file as records of events.raw: which key, and what an option changes in them. Bytes that need no change stay as they are. */
 
+import { isRawJson, parseExactly } from "./exact-json.ts";
+
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const OPENING_BRACKET = 0x5b;
@@ -93,24 +95,4 @@ export function prepareLine(line: Buffer, options: LineOptions): EventLine {
 function keyOf(value: unknown): string | null {
   if (typeof value === "string") return value;
   return typeof value === "number" || isRawJson(value) ? JSON.stringify(value) : null;
-}
-
-interface JsonWithSource {
-  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown): unknown;
-  rawJSON(text: string): object;
-  isRawJSON(value: unknown): boolean;
-}
-
-/** ECMAScript 2026's JSON.parse source text access, which Node 24 has and TypeScript's library does not declare. */
-const json = JSON as unknown as JsonWithSource;
-
-function isRawJson(value: unknown): boolean {
-  return json.isRawJSON(value);
-}
-
-/** As JSON.parse, but numbers that a double would round stay the text they are. */
-function parseExactly(text: string): unknown {
-  return json.parse(text, (_key, value, { source }) =>
-    typeof value === "number" && source !== undefined && String(value) !== source ? json.rawJSON(source) : value,
-  );
 }

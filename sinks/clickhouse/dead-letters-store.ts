@@ -48,7 +48,9 @@ function encodeRows(records: readonly OutputRecord[], { lane, generation, partit
     text(HEADERS.pointer),
     bytesColumn(records.map(({ key }) => key ?? NO_BYTES)),
     bytesColumn(records.map(({ value }) => value ?? NO_BYTES)),
-    Uint32Array.from(records, ({ headers }) => Number(headerText(headers, HEADERS.rulesVersion) ?? 0)),
+    Uint32Array.from(records, ({ headers }) =>
+      Number(headerText(headers, HEADERS.letterRulesVersion) ?? headerText(headers, HEADERS.rulesVersion) ?? 0),
+    ),
     { codes: new Int16Array(rows), values: [lane] },
     new Uint16Array(rows).fill(generation),
     new Uint16Array(rows).fill(partition),

@@ -21,6 +21,8 @@ export const CODE = {
   groupAuthorizationFailed: 30,
   clusterAuthorizationFailed: 31,
   offsetMetadataTooLarge: 12,
+  outOfOrderSequence: 45,
+  duplicateSequence: 46,
   invalidProducerEpoch: 47,
   invalidTxnState: 48,
   invalidProducerIdMapping: 49,
@@ -108,6 +110,9 @@ export function brokerError(what: string, code: number): BrokerError {
         code: "KAFKA_AUTH",
         hint: "grant this principal the topic, group or transactional id in its ACLs",
       });
+    case CODE.outOfOrderSequence:
+    case CODE.duplicateSequence:
+      return new BrokerError(what, code, { code: "KAFKA_SEQUENCE", hint: "another process sends under the same producer id" });
     case CODE.offsetMetadataTooLarge:
       return new BrokerError(what, code, {
         code: "KAFKA_METADATA_TOO_LARGE",

@@ -5,6 +5,7 @@ import { Cluster } from "./cluster.ts";
 import { fetchFrom } from "./fetch.ts";
 import { commitOffsets, fetchOffsets } from "./group-offsets.ts";
 import { listOffset } from "./list-offset.ts";
+import { newProducerId, produceNumbered } from "./numbered-produce.ts";
 import { produceTo } from "./produce.ts";
 import { NO_PRODUCER, encodeBatch } from "./record-batch.ts";
 import { openProducer } from "./transactional-producer.ts";
@@ -15,8 +16,9 @@ import type {
   FetchOptions,
   FetchRequest,
   Isolation,
-  Kafka,
   KafkaOptions,
+  NumberedFrom,
+  NumberedKafka,
   OutgoingRecord,
   TopicPartition,
   TransactionalProducer,
@@ -26,7 +28,7 @@ const PRODUCE_VERSION = 11;
 const MAYBE_APPENDED: ReadonlySet<number> = new Set([CODE.notEnoughReplicasAfterAppend, CODE.requestTimedOut, CODE.unknownServerError]);
 
 /** Connects to the first broker that answers. @throws UnavailableError after `unavailableAfterMs`. */
-export async function openKafka(options: KafkaOptions): Promise<Kafka> {
+export async function openKafka(options: KafkaOptions): Promise<NumberedKafka> {
   const cluster = new Cluster(options);
   try {
     await cluster.retry("ApiVersions", { repeatable: true }, () => cluster.transactionVersion());
@@ -37,7 +39,7 @@ export async function openKafka(options: KafkaOptions): Promise<Kafka> {
   return new ClusterClient(cluster);
 }
 
-class ClusterClient implements Kafka {
+class ClusterClient implements NumberedKafka {
   readonly #cluster: Cluster;
 
   constructor(cluster: Cluster) {
@@ -79,6 +81,14 @@ class ClusterClient implements Kafka {
       this.#cluster.forget();
       throw new TransientError(`${what} got no clear answer: ${thrown.message}`, { code: "KAFKA_PRODUCE_UNCLEAR", cause: thrown });
     }
+  }
+
+  newProducerId(near: TopicPartition): Promise<bigint> {
+    return newProducerId(this.#cluster, near);
+  }
+
+  produceNumbered(to: TopicPartition, records: readonly OutgoingRecord[], from: NumberedFrom): Promise<number> {
+    return produceNumbered(this.#cluster, to, records, from);
   }
 
   committedOffsets(group: string, of: readonly TopicPartition[], options: { readonly requireStable: boolean }): Promise<CommittedOffset[]> {

@@ -18,6 +18,12 @@ export interface OutgoingRecord {
   readonly timestampMs?: number;
 }
 
+export interface NumberedFrom {
+  readonly producerId: bigint;
+  /** Of the first record. */
+  readonly sequence: number;
+}
+
 /** A record as fetched. `key`, `value` and header values are views of the response buffer: valid as long as referenced, never written to. */
 export interface FetchedRecord {
   readonly offset: number;
@@ -106,6 +112,18 @@ export interface Kafka {
    */
   initProducer(transactionalId: string, options: { readonly transactionTimeoutMs: number }): Promise<TransactionalProducer>;
   close(): Promise<void>;
+}
+
+/** What a producer needs whose numbering outlives its process. */
+export interface NumberedKafka extends Kafka {
+  /** A producer id that no transaction has, for {@link produceNumbered}; `near` names a partition whose leader is asked. */
+  newProducerId(near: TopicPartition): Promise<bigint>;
+  /**
+   * Appends one batch under the caller's own numbering (KIP-98 without transactions): record i of a producer id has sequence i in its partition,
+   * from 0, whichever process sends it. The broker appends a sequence once; repeated, the last batch counts as appended. One in flight per
+   * partition. OperatingError KAFKA_SEQUENCE: the log is further than the caller thinks, who has to read it again.
+   */
+  produceNumbered(to: TopicPartition, records: readonly OutgoingRecord[], from: NumberedFrom): Promise<number>;
 }
 
 /**
