@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import type { Kafka } from "#shared/clients/kafka/types.ts";
 import { toError } from "#shared/kernel/errors.ts";
 import { runService } from "#shared/telemetry/service.ts";
@@ -42,12 +43,12 @@ await runService("status", async ({ config, log, stop, ready }) => {
   // Opened by the first look that finds it: a page about an outage must not need the part that is out.
   let opened: Promise<Kafka> | undefined;
   const kafka = (): Promise<Kafka> =>
-    (opened ??= openKafka({ brokers: config.kafka.split(","), clientId: "weir-status", unavailableAfterMs: 3_000 }).catch(
-      (thrown: unknown) => {
+    (opened ??= kafkaOptions(config)
+      .then((access) => openKafka({ ...access, clientId: "weir-status", unavailableAfterMs: 3_000 }))
+      .catch((thrown: unknown) => {
         opened = undefined;
         throw thrown;
-      },
-    ));
+      }));
   const clickhouse = new Clickhouse({
     url: config.clickhouse,
     user: config.clickhouseUser,

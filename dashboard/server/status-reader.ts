@@ -7,6 +7,7 @@ import type { Config } from "#shared/config/config.ts";
 import { groupId, topicName } from "#shared/events/names.ts";
 import type { LedgerCounts, Progress } from "#shared/events/progress.ts";
 import { toError } from "#shared/kernel/errors.ts";
+import { reasonText } from "./reason-texts.ts";
 
 export interface PartitionView {
   readonly partition: number;
@@ -112,6 +113,11 @@ export class StatusReader {
         `SELECT reason, toUInt32(count()) AS events, toString(max(at)) AS last FROM ${database}.dead_letters FINAL ${where} GROUP BY reason ORDER BY events DESC LIMIT 20`,
       ),
     ]);
-    return { rows: Number(count[0]?.["rows"] ?? 0), recent, windows, reasons };
+    return {
+      rows: Number(count[0]?.["rows"] ?? 0),
+      recent,
+      windows,
+      reasons: reasons.map((row) => Object.assign(row, reasonText(row["reason"]))),
+    };
   }
 }

@@ -142,6 +142,7 @@ function show(status) {
       "letters",
       [
         ["reason", (row) => row.reason],
+        ["meaning", (row) => row.meaning],
         ["events", (row) => number(row.events), "number"],
         ["last", (row) => row.last],
       ],

@@ -3,6 +3,8 @@
  * u32 value length, value. Repeated names and order are kept; a dead letter carries the headers unchanged.
  */
 
+import { corrupt } from "./arrow/flatbuffer.ts";
+
 type Header = readonly [key: string, value: Uint8Array];
 
 const encoder = new TextEncoder();
@@ -25,17 +27,24 @@ export function encodeHeaders(headers: readonly Header[]): Uint8Array {
   return bytes;
 }
 
-/** Values are views of `bytes`. */
+/** Values are views of `bytes`. @throws CorruptStateError on anything but what {@link encodeHeaders} writes. */
 export function decodeHeaders(bytes: Uint8Array): Header[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 4;
   const next = (): Uint8Array => {
+    if (at + 4 > bytes.length) throw corrupt("headers are cut short");
     const length = view.getUint32(at, true);
     at += 4 + length;
+    if (at > bytes.length) throw corrupt("headers are cut short");
     return bytes.subarray(at - length, at);
   };
-  return Array.from({ length: view.getUint32(0, true) }, () => {
+  if (bytes.length < 4) throw corrupt("headers are cut short");
+  const count = view.getUint32(0, true);
+  if (count > (bytes.length - 4) / 8) throw corrupt("headers are more than their bytes can hold");
+  const headers = Array.from({ length: count }, () => {
     const key = decoder.decode(next());
     return [key, next()] as const;
   });
+  if (at !== bytes.length) throw corrupt("headers have bytes behind them");
+  return headers;
 }

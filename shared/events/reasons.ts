@@ -61,6 +61,7 @@ export const REASONS = {
   "schema.range": { severity: "error", stage: "schema", text: "a number lies outside the range of its rule" },
   "schema.enum": { severity: "error", stage: "schema", text: "a field is none of its allowed values" },
   "schema.length": { severity: "error", stage: "schema", text: "a string is longer or shorter than its rule allows" },
+  "schema.pattern": { severity: "error", stage: "schema", text: "a string does not match the pattern of its rule" },
   "schema.unknown_field": { severity: "error", stage: "schema", text: "a field that the event type does not declare" },
   "schema.version": { severity: "error", stage: "schema", text: "a schema version that the event type does not have" },
   unknown_event: { severity: "error", stage: "schema", text: "an event type that no release of the rules declares (case matters)" },
@@ -84,10 +85,16 @@ export const REASONS = {
   "key.mismatch": { severity: "error", stage: "key", text: "the record's key is not user_id as decimal text, so its order is not kept" },
 
   "rule.flag": { severity: "warning", stage: "rule", text: "a rule with action flag did not hold" },
+  "rule.unknown_field": {
+    severity: "warning",
+    stage: "rule",
+    text: "a field that the event type does not declare, where its rules say to flag such fields",
+  },
 
   "id.conflict": { severity: "error", stage: "processor", text: "an event with this event_id and other bytes came before" },
   duplicate: { severity: "info", stage: "processor", text: "the same event came before (same event_id, same bytes)" },
   late: { severity: "info", stage: "processor", text: "the event is behind the watermark: its window is closed" },
+  "anomaly.score": { severity: "warning", stage: "processor", text: "the value is far from what is usual for the user (column score)" },
   "anomaly.reject": { severity: "error", stage: "processor", text: "an anomaly rule with action reject fired" },
 } as const satisfies Record<string, Reason>;
 

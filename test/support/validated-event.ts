@@ -40,8 +40,8 @@ export interface Verdict {
   readonly pointer: string | null;
 }
 
-export function seedValidator(limits: Partial<Limits> = {}): Validator {
-  return createValidator(compilePlan(loadSeedRelease()), { ...DEFAULT_LIMITS, ...limits });
+export function seedValidator(limits: Partial<Limits> = {}, engine: { readonly kernel?: boolean } = {}): Validator {
+  return createValidator(compilePlan(loadSeedRelease()), { ...DEFAULT_LIMITS, ...limits }, engine);
 }
 
 export function validatorOf(release: ReleaseInput, limits: Partial<Limits> = {}): Validator {

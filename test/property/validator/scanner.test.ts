@@ -107,7 +107,7 @@ const random = fc.noShrink(fc.integer()).map((seed) => {
 });
 
 describe("the scanner and JSON.parse", () => {
-  it("agree field by field on 20,000 events in every spelling", () => {
+  it("agree field by field on 8,000 events in every spelling", () => {
     fc.assert(
       fc.property(event, random, (value, chance) => {
         for (let spelling = 0; spelling < SPELLINGS; spelling++) {
@@ -134,11 +134,11 @@ describe("the scanner and JSON.parse", () => {
           expect(columns.value[0]).toEqual(parsed.event_type === "purchase" ? parsed.properties["amount"] : NaN);
         }
       }),
-      parameters(20_000 / SPELLINGS),
+      parameters(8_000 / SPELLINGS),
     );
   });
 
-  it("agree on what is JSON over 20,000 mutated documents", () => {
+  it("agree on what is JSON over 8,000 mutated documents", () => {
     const junk = fc.constantFrom(
       '"',
       "\\",
@@ -197,10 +197,10 @@ describe("the scanner and JSON.parse", () => {
           }
         }
       }),
-      parameters(20_000 / SPELLINGS),
+      parameters(8_000 / SPELLINGS),
     );
-    expect(notJson).toBeGreaterThan(2_000);
-    expect(accepted).toBeGreaterThan(1_000);
+    expect(notJson).toBeGreaterThan(800);
+    expect(accepted).toBeGreaterThan(400);
   });
 
   it("survive 20,000 records of random bytes", () => {

@@ -1,0 +1,87 @@
+/** Rules that use everything a rule can say, for the types whose names the seed's rules have too. */
+import type { ReleaseInput } from "#shared/rules/release.ts";
+
+export const STRICT_RELEASE: ReleaseInput = {
+  version: 7,
+  eventTypes: [
+    {
+      name: "purchase",
+      required: ["/properties/amount", "session_id"],
+      nullable: ["/properties/currency"],
+      fields: {
+        "/properties/amount": { type: "number", min: 0, max: 1_000, action: "flag" },
+        "/properties/currency": { type: "string", enum: ["EUR", "USD", "é"] },
+        "/properties/quantity": { type: "integer", enum: [1, 2, 3] },
+        "/properties/a": { type: "any", enum: [1, "x"] },
+        "/device_info/os": { type: "string", minLength: 3, maxLength: 7 },
+      },
+      measure: "/properties/amount",
+      unknownFields: "reject",
+    },
+    {
+      name: "purchase",
+      schemaVersion: 2,
+      required: ["source"],
+      fields: { "/properties/amount": { type: "integer" } },
+      measure: "/properties/amount",
+    },
+    { name: "click", fields: { "/properties/b/a": { type: "boolean" }, "/properties/c": { type: "array" } }, unknownFields: "reject" },
+    { name: "page_view", nullable: ["source", "properties"] },
+    {
+      name: "flight",
+      required: ["properties"],
+      fields: { "/geo_location": { type: "object" } },
+      nullable: ["session_id"],
+      unknownFields: "reject",
+    },
+  ],
+  sources: [{ name: "web" }, { name: "mobile", historical: true }],
+};
+
+/** Values of the envelope's fields that these rules are about. */
+export const STRICT_VALUES: Readonly<Record<string, readonly string[]>> = {
+  event_type: ['"purchase"', '"purchase"', '"purchase"', '"click"', '"page_view"', '"flight"'],
+  schema_version: ["1", "1", "1", "1", "2"],
+  source: ['"web"', '"mobile"', "null"],
+  device_info: [
+    '{"os":"iOS"}',
+    '{"os":"Android"}',
+    '{"os":"Androids"}',
+    '{"os":"ab"}',
+    '{"os":1}',
+    '{"os":"ééé"}',
+    '{"os":"\\u00e9\\u00e9"}',
+    "null",
+    "{}",
+  ],
+  geo_location: ['{"a":1}', '"DE"', "null"],
+  properties: [
+    '{"amount":5}',
+    '{"amount":-1}',
+    '{"amount":1001}',
+    '{"amount":5,"currency":"EUR"}',
+    '{"amount":5,"currency":"GBP"}',
+    '{"amount":5,"currency":null}',
+    '{"amount":5,"currency":"\\u00e9"}',
+    '{"amount":5,"currency":"\\u0045UR"}',
+    '{"amount":5,"currency":""}',
+    '{"amount":5,"quantity":3}',
+    '{"amount":5,"quantity":4}',
+    '{"amount":5,"a":1}',
+    '{"amount":5,"a":1.0}',
+    '{"amount":5,"a":"x"}',
+    '{"amount":5,"a":"y"}',
+    '{"amount":5,"a":[1,2,3,4,5]}',
+    '{"amount":5,"a":[1,2,3,4,5,6]}',
+    '{"b":{"a":true}}',
+    '{"b":{"a":0}}',
+    '{"b":{"x":0}}',
+    '{"c":[]}',
+    '{"c":{}}',
+    '{"stranger":1}',
+    '{"amount":1.0}',
+    '{"amount":1}',
+    "{}",
+    "null",
+  ],
+};
