@@ -4,13 +4,17 @@
  */
 import { CorruptStateError } from "#shared/kernel/errors.ts";
 import { WINDOW_KINDS } from "#shared/events/columns.ts";
-import type { FoldOptions } from "../model/ports.ts";
+import type { EnrichmentName, FoldOptions } from "../model/ports.ts";
+import { Enrichment } from "../operators/enrichment.ts";
 import { ID_ROW_BYTES } from "../state/id-table.ts";
 import { ROW_BYTES } from "../state/row-chunks.ts";
-import { readSnapshotFile, writeSnapshotFile, type SnapshotSection } from "../state/snapshot-file.ts";
+import { USER_ROW_BYTES } from "../state/user-table.ts";
+import { layOutSnapshotFile, readSnapshotFile, type SnapshotSection, writeSnapshotFile } from "../state/snapshot-file.ts";
 import type { TumblingWindows } from "../windowing/tumbling-windows.ts";
 import { KIND } from "../windowing/window-rules.ts";
 import { FOLD_VERSION, createFoldState, type FoldState, type MutableCounts } from "./fold-state.ts";
+
+const OLDEST_READABLE = 1;
 
 interface StateSection {
   readonly generation: number;
@@ -28,7 +32,21 @@ interface StateSection {
   readonly fiveMinutes: readonly (readonly [startMs: number, rows: number])[];
   readonly hours: readonly (readonly [startMs: number, rows: number])[];
   readonly freeSession: number;
+  /** null = none configured. */
+  readonly hopping: { readonly kind: string; readonly panes: readonly (readonly [startMs: number, rows: number])[] } | null;
+  readonly users: { readonly freeHead: number; readonly sweptTo: number };
+  /** Of the table in the section of that name. */
+  readonly enrichment: EnrichmentName | null;
 }
+
+/** What version 1 did not have: it goes on with no scores and no panes. */
+const ADDED: Pick<StateSection, "hopping" | "users" | "enrichment"> = {
+  hopping: null,
+  users: { freeHead: 0, sweptTo: 0 },
+  enrichment: null,
+};
+
+type SavedSection = Omit<StateSection, keyof typeof ADDED> & Partial<typeof ADDED>;
 
 const NAMES = {
   state: "state",
@@ -36,17 +54,32 @@ const NAMES = {
   fiveMinutes: WINDOW_KINDS[KIND.fiveMinutes]!,
   hours: WINDOW_KINDS[KIND.hour]!,
   sessions: WINDOW_KINDS[KIND.session]!,
+  panes: "panes",
+  users: "users",
+  enrichment: "enrichment",
 };
 
 export function writeSnapshot(state: FoldState, options: FoldOptions): Uint8Array {
+  return writeSnapshotFile(FOLD_VERSION, sectionsOf(state, options));
+}
+
+/** The same without checksums, into memory that `room` gives; null when it gives none. */
+export function copyState(state: FoldState, options: FoldOptions, room: (sizeBytes: number) => Uint8Array | null): Uint8Array | null {
+  return layOutSnapshotFile(FOLD_VERSION, sectionsOf(state, options), room);
+}
+
+function sectionsOf(state: FoldState, options: FoldOptions): SnapshotSection[] {
   const json = new TextEncoder().encode(JSON.stringify(stateSection(state, options)));
-  return writeSnapshotFile(FOLD_VERSION, [
+  return [
     { name: NAMES.state, length: json.length, write: (target) => target.set(json) },
     { name: NAMES.ids, length: state.ids.rows * ID_ROW_BYTES, write: (target) => state.ids.copyTo(target) },
     tumblingSection(NAMES.fiveMinutes, state.fiveMinutes),
     tumblingSection(NAMES.hours, state.hours),
     { name: NAMES.sessions, length: state.sessions.table.rows * ROW_BYTES, write: (target) => state.sessions.table.copyTo(target) },
-  ]);
+    ...(state.hopping === null ? [] : [tumblingSection(NAMES.panes, state.hopping.panes)]),
+    { name: NAMES.users, length: state.users.rows * USER_ROW_BYTES, write: (target) => state.users.copyTo(target) },
+    { name: NAMES.enrichment, length: state.enrichment?.bytes.length ?? 0, write: (target) => target.set(state.enrichment?.bytes ?? []) },
+  ];
 }
 
 function stateSection(state: FoldState, options: FoldOptions): StateSection {
@@ -66,6 +99,9 @@ function stateSection(state: FoldState, options: FoldOptions): StateSection {
     fiveMinutes: sizes(state.fiveMinutes),
     hours: sizes(state.hours),
     freeSession: state.sessions.table.freeHead,
+    hopping: state.hopping === null ? null : { kind: state.hopping.name, panes: sizes(state.hopping.panes) },
+    users: { freeHead: state.users.freeHead, sweptTo: state.users.sweptTo },
+    enrichment: state.enrichment === null ? null : { version: state.enrichment.version, sha256: state.enrichment.sha256 },
   };
 }
 
@@ -74,29 +110,37 @@ function tumblingSection(name: string, windows: TumblingWindows): SnapshotSectio
   const write = (target: Uint8Array): void => {
     let at = 0;
     for (const table of windows.open) {
-      table.chunks.copyTo(target.subarray(at), table.rows);
+      table.copyTo(target.subarray(at));
       at += table.rows * ROW_BYTES;
     }
   };
   return { name, length: rows * ROW_BYTES, write };
 }
 
-/** @throws CorruptStateError on damage, on another fold version, on another partition's snapshot. */
+/**
+ * Also of an older fold version: a change of versions begins at a snapshot that the older one left where it stopped (docs/specs/commit-protocol.md).
+ * @throws CorruptStateError on damage, on a version that this fold does not read, on another partition's snapshot.
+ */
 export function readSnapshot(bytes: Uint8Array, options: FoldOptions): FoldState {
   const { foldVersion, sections } = readSnapshotFile(bytes);
-  if (foldVersion !== FOLD_VERSION) throw mismatch(`is of fold version ${foldVersion}, this fold is version ${FOLD_VERSION}`);
+  if (foldVersion !== FOLD_VERSION && foldVersion !== OLDEST_READABLE) {
+    throw mismatch(`is of fold version ${foldVersion}, this fold reads ${OLDEST_READABLE} to ${FOLD_VERSION}`);
+  }
   const section = (name: string): Uint8Array => {
     const found = sections.get(name);
     if (found === undefined) throw mismatch(`lacks the section ${name}`);
     return found;
   };
-  const saved = JSON.parse(new TextDecoder().decode(section(NAMES.state))) as StateSection;
+  const saved = { ...ADDED, ...(JSON.parse(new TextDecoder().decode(section(NAMES.state))) as SavedSection) };
   if (saved.generation !== options.generation || saved.partition !== options.partition) {
     throw mismatch(
       `is of partition ${saved.partition}, generation ${saved.generation}, not of ${options.partition}, ${options.generation}`,
     );
   }
   const state = createFoldState(options);
+  if (foldVersion === FOLD_VERSION && (saved.hopping?.kind ?? null) !== (options.hopping ?? null)) {
+    throw mismatch(`is of a fold with ${saved.hopping?.kind ?? "no"} hopping windows, not ${options.hopping ?? "none"}`);
+  }
   state.highWaterMark = saved.highWaterMark;
   state.logTimeMs = saved.logTimeMs;
   state.rulesVersion = saved.rulesVersion;
@@ -109,7 +153,17 @@ export function readSnapshot(bytes: Uint8Array, options: FoldOptions): FoldState
   restoreTumbling(state.fiveMinutes, saved.fiveMinutes, section(NAMES.fiveMinutes));
   restoreTumbling(state.hours, saved.hours, section(NAMES.hours));
   state.sessions.table.copyFrom(section(NAMES.sessions), saved.freeSession);
-  state.sessions.rebuildTimers();
+  if (state.hopping !== null) {
+    if (saved.hopping !== null) restoreTumbling(state.hopping.panes, saved.hopping.panes, section(NAMES.panes));
+    state.hopping.restoreClosed(state.watermark.timeMs);
+  }
+  const users = foldVersion === FOLD_VERSION ? section(NAMES.users) : new Uint8Array(0);
+  state.users.copyFrom(users, { ...saved.users, logTimeMs: saved.logTimeMs });
+  state.fiveMinutes.link();
+  state.sessions.link();
+  if (saved.enrichment !== null) {
+    state.enrichment = new Enrichment(section(NAMES.enrichment), saved.enrichment.version, saved.enrichment.sha256);
+  }
   return state;
 }
 

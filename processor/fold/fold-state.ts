@@ -2,16 +2,21 @@
 import { OUTPUT_ROLES } from "#shared/events/names.ts";
 import { WINDOW_KINDS } from "#shared/events/columns.ts";
 import type { FoldOptions } from "../model/ports.ts";
+import type { Enrichment } from "../operators/enrichment.ts";
 import { Cuts } from "../operators/cuts.ts";
 import { RollingHash } from "../operators/rolling-hash.ts";
 import { IdTable } from "../state/id-table.ts";
+import { SCORE_DEFAULTS } from "../state/score.ts";
+import { UserTable } from "../state/user-table.ts";
 import { Watermark } from "../time/watermark.ts";
+import { HoppingWindows } from "../windowing/hopping-windows.ts";
 import { SessionWindows } from "../windowing/session-windows.ts";
 import { TumblingWindows } from "../windowing/tumbling-windows.ts";
-import { FIVE_MINUTES_MS, HOUR_MS, KIND } from "../windowing/window-rules.ts";
+import { UserWindows } from "../windowing/user-windows.ts";
+import { FIVE_MINUTES_MS, HOPPING, HOUR_MS, KIND, codeOf } from "../windowing/window-rules.ts";
 
 /** Grows when the same log gives other rows. A new version starts from a snapshot at the committed position only. */
-export const FOLD_VERSION = 1;
+export const FOLD_VERSION = 2;
 
 const DEFAULT_MAX_TABLE_ROWS = 16_777_216;
 
@@ -27,9 +32,14 @@ export interface MutableCounts {
 
 export interface FoldState {
   readonly ids: IdTable;
-  readonly fiveMinutes: TumblingWindows;
+  readonly fiveMinutes: UserWindows;
   readonly hours: TumblingWindows;
   readonly sessions: SessionWindows;
+  /** null = not configured. */
+  readonly hopping: HoppingWindows | null;
+  readonly users: UserTable;
+  /** null = no table has been named. */
+  enrichment: Enrichment | null;
   readonly watermark: Watermark;
   readonly cuts: Cuts;
   readonly hash: RollingHash;
@@ -44,12 +54,20 @@ export interface FoldState {
 }
 
 export function createFoldState(options: FoldOptions): FoldState {
+  const { hopping } = options;
   const maxRows = options.maxTableRows ?? DEFAULT_MAX_TABLE_ROWS;
+  const users = new UserTable(options.score ?? SCORE_DEFAULTS, maxRows);
+  const fiveMinutes = new UserWindows(WINDOW_KINDS[KIND.fiveMinutes]!, FIVE_MINUTES_MS, maxRows, users);
+  const sessions = new SessionWindows(maxRows, users);
+  users.holds = (words, at) => fiveMinutes.holds(words, at) || sessions.holds(words, at);
   return {
     ids: new IdTable(options.dedupHorizonMs, maxRows),
-    fiveMinutes: new TumblingWindows(WINDOW_KINDS[KIND.fiveMinutes]!, FIVE_MINUTES_MS, maxRows),
+    fiveMinutes,
     hours: new TumblingWindows(WINDOW_KINDS[KIND.hour]!, HOUR_MS, maxRows),
-    sessions: new SessionWindows(maxRows),
+    sessions,
+    hopping: hopping === undefined ? null : new HoppingWindows(hopping, codeOf(hopping), HOPPING[hopping], maxRows),
+    users,
+    enrichment: null,
     watermark: new Watermark(options.outOfOrdernessMs),
     cuts: new Cuts(options.cutRows, options.cutMs),
     hash: new RollingHash(),

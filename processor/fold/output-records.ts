@@ -4,6 +4,7 @@ import { HEADERS, type OutputRole } from "#shared/events/names.ts";
 import type { FoldOptions, OutputRecord } from "../model/ports.ts";
 import type { CutSegment } from "../operators/cuts.ts";
 import { MAX_WORDS } from "../operators/word-list.ts";
+import { OutputArena } from "./output-arena.ts";
 import type { RowFold } from "./row-fold.ts";
 
 const DEFAULT_MAX_RECORD_BYTES = 900_000;
@@ -19,21 +20,24 @@ export class OutputRecords {
   readonly #rows: RowFold;
   readonly #maxBytes: number;
   readonly #own: readonly Header[];
+  readonly #arena: OutputArena | null;
 
   constructor(rows: RowFold, options: FoldOptions) {
     this.#rows = rows;
     this.#maxBytes = options.maxRecordBytes ?? DEFAULT_MAX_RECORD_BYTES;
+    this.#arena = options.reuseOutputs === true ? new OutputArena() : null;
     this.#own = [number(HEADERS.generation, options.generation), number(HEADERS.partition, options.partition)];
   }
 
   /** `firstOseq` of a role is the number of its first waiting row. */
   encode(segments: readonly CutSegment[], firstOseq: (role: OutputRole) => number): OutputRecord[] {
     const { windows, late, deadLetters } = this.#rows;
+    this.#arena?.reset();
     const records: OutputRecord[] = [];
     const cleanOseq = firstOseq("clean");
     for (const segment of segments) this.#cut(records, segment, cleanOseq);
     this.#rowsOf(records, "windows", windows, 0, windows.rows, firstOseq("windows"), (from, to) =>
-      encodeWindows(windows.columns(from, to)),
+      encodeWindows(windows.columns(from, to), this.#arena?.take),
     );
     const letterOseq = firstOseq("dlq");
     for (const [i, { key, value, headers }] of deadLetters.entries()) {
@@ -51,7 +55,7 @@ export class OutputRecords {
       records.push({ role: "clean", key: null, value: null, headers: [...this.#position(firstOseq + segment.from, 0), ...end] });
       return;
     }
-    const encode = (from: number, to: number): Uint8Array => encodeClean(clean.clean(from, to));
+    const encode = (from: number, to: number): Uint8Array => encodeClean(clean.clean(from, to), this.#arena?.take);
     this.#rowsOf(records, "clean", clean, segment.from, segment.to, firstOseq, encode, (to) => (to === segment.to ? end : [cut]));
   }
 

@@ -10,12 +10,14 @@ import { CorruptStateError } from "#shared/kernel/errors.ts";
 import type { EventColumns } from "#shared/events/columns.ts";
 import { HEADERS, OUTPUT_ROLES, type OutputRole } from "#shared/events/names.ts";
 import { PROGRESS_VERSION, type Progress } from "#shared/events/progress.ts";
-import type { FoldOptions, InputRecord, OutputRecord, PartitionFold } from "../model/ports.ts";
+import type { EnrichmentName, FoldOptions, InputRecord, OutputRecord, PartitionFold } from "../model/ports.ts";
 import type { BlockOrigin } from "../operators/dead-letters.ts";
+import { Enrichment } from "../operators/enrichment.ts";
 import { roleIndex } from "../operators/rolling-hash.ts";
+import { SCORE_DEFAULTS } from "../state/score.ts";
 import { latestEndMs, nextEndMs } from "../windowing/window-closer.ts";
 import { decodeControl } from "./control-record.ts";
-import { readSnapshot, writeSnapshot } from "./fold-snapshot.ts";
+import { copyState, readSnapshot, writeSnapshot } from "./fold-snapshot.ts";
 import { FOLD_VERSION, createFoldState, type FoldState } from "./fold-state.ts";
 import { OutputRecords } from "./output-records.ts";
 import { ROLE, RowFold } from "./row-fold.ts";
@@ -23,6 +25,9 @@ import { ROLE, RowFold } from "./row-fold.ts";
 /** Expired ids are dropped in step with the rows that come, at least this many a record. */
 const EXPIRED_PER_RECORD = 4_096;
 const EXPIRED_PER_ROW = 4;
+/** The pass over the users, once an hour of log time. */
+const SWEPT_PER_RECORD = 1_024;
+const SWEPT_PER_ROW = 8;
 
 const decoder = new TextDecoder();
 
@@ -44,17 +49,23 @@ export class ColumnFold implements PartitionFold {
   constructor(options: FoldOptions, state: FoldState) {
     this.#options = options;
     this.#state = state;
-    this.#rows = new RowFold(state);
+    this.#rows = new RowFold(state, (options.score ?? SCORE_DEFAULTS).threshold);
     this.#records = new OutputRecords(this.#rows, options);
   }
 
-  apply(record: InputRecord): void {
+  apply(record: InputRecord, enrichment?: Uint8Array): void {
     const control = decodeControl(record);
     if (control === null) return this.#applyBlock(record);
     this.#arrive(record.timestampMs, 0);
     if (control.kind === "rules") this.#state.rulesVersion = control.version;
+    else if (control.kind === "enrichment") this.#switchEnrichment(control, enrichment);
     else if (control.kind === "drain") this.#raiseWatermark(latestEndMs(this.#state));
     else if (!this.#options.historical) this.#raiseWatermark(control.now - this.#options.outOfOrdernessMs - this.#options.idleMarginMs);
+  }
+
+  enrichmentNamedBy(record: InputRecord): EnrichmentName | null {
+    const control = decodeControl(record);
+    return control?.kind === "enrichment" ? { version: control.version, sha256: control.sha256 } : null;
   }
 
   /** Folds a block that is decoded already. */
@@ -110,14 +121,33 @@ export class ColumnFold implements PartitionFold {
     return this.#state.cuts.rows > 0 || (!this.#options.historical && nextEndMs(this.#state) < Infinity);
   }
 
+  get nextDueMs(): number {
+    const { historical, outOfOrdernessMs, idleMarginMs, cutMs } = this.#options;
+    const { cuts } = this.#state;
+    const windowMs = historical ? Infinity : nextEndMs(this.#state) + outOfOrdernessMs + idleMarginMs;
+    return Math.min(windowMs, cuts.rows > 0 ? cuts.firstLogMs + cutMs : Infinity);
+  }
+
   snapshot(): Uint8Array {
     assert(this.pendingRows === 0, "a snapshot is taken at an epoch boundary, with no outputs waiting");
     return writeSnapshot(this.#state, this.#options);
   }
 
+  copyState(room: (sizeBytes: number) => Uint8Array | null): Uint8Array | null {
+    assert(this.pendingRows === 0, "a snapshot is taken at an epoch boundary, with no outputs waiting");
+    return copyState(this.#state, this.#options, room);
+  }
+
   memory(): Readonly<Record<string, number>> {
-    const { ids, fiveMinutes, hours, sessions } = this.#state;
-    return { ids: ids.bytes, tumbling_5m: fiveMinutes.bytes, tumbling_1h: hours.bytes, session_30s: sessions.bytes };
+    const { ids, users, fiveMinutes, hours, sessions, hopping } = this.#state;
+    const always = {
+      ids: ids.bytes,
+      users: users.bytes,
+      tumbling_5m: fiveMinutes.bytes,
+      tumbling_1h: hours.bytes,
+      session_30s: sessions.bytes,
+    };
+    return hopping === null ? always : { ...always, [hopping.name]: hopping.bytes };
   }
 
   #applyBlock(record: InputRecord): void {
@@ -145,7 +175,16 @@ export class ColumnFold implements PartitionFold {
     const state = this.#state;
     state.logTimeMs = Math.max(state.logTimeMs, timestampMs);
     state.ids.advance(state.logTimeMs, Math.max(EXPIRED_PER_RECORD, rows * EXPIRED_PER_ROW));
+    state.users.advance(state.logTimeMs, Math.max(SWEPT_PER_RECORD, rows * SWEPT_PER_ROW));
     state.cuts.arrive(state.logTimeMs, this.#rows.clean.rows);
+  }
+
+  #switchEnrichment({ version, sha256 }: EnrichmentName, bytes: Uint8Array | undefined): void {
+    assert(bytes !== undefined, "an enrichment table is loaded before the record that names it is folded");
+    const enrichment = new Enrichment(bytes, version, sha256);
+    this.#state.enrichment = enrichment;
+    // So that a replay with another table does not pass for the same.
+    this.#state.hash.add(ROLE.clean, Math.imul(version, 0x9e3779b1), Number.parseInt(sha256.slice(0, 8), 16) | 0);
   }
 
   #raiseWatermark(timeMs: number): void {

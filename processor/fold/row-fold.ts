@@ -26,12 +26,15 @@ export class RowFold {
   readonly windows: WindowBuffer;
   deadLetters: DeadLetter[] = [];
   readonly #state: FoldState;
+  /** Of the score, standard deviations. */
+  readonly #threshold: number;
   readonly #tile = new Tile();
   readonly #idHashes = new Int32Array(TILE_ROWS);
   readonly #scratch = new Int32Array(TILE_ROWS);
 
-  constructor(state: FoldState) {
+  constructor(state: FoldState, threshold: number) {
     this.#state = state;
+    this.#threshold = threshold;
     this.windows = new WindowBuffer(state.hash, ROLE.windows);
   }
 
@@ -50,12 +53,12 @@ export class RowFold {
       const added = this.clean.runs.rows;
       this.#state.counts.clean += added;
       this.#state.emitted[ROLE.clean] = this.#state.emitted[ROLE.clean]! + added;
-      this.clean.append(block, eventId, userId, logTimeMs);
+      this.clean.append(block, eventId, userId, logTimeMs, this.#state.enrichment);
       this.clean.hash(this.#state.hash, ROLE.clean, cleanFrom);
       this.#state.cuts.add(added, this.clean.rows, logTimeMs);
     }
     if (this.late.runs.rows > 0) {
-      this.late.append(block, eventId, userId, logTimeMs);
+      this.late.append(block, eventId, userId, logTimeMs, this.#state.enrichment);
       this.late.hash(this.#state.hash, ROLE.late, lateFrom);
     }
   }
@@ -135,36 +138,49 @@ export class RowFold {
    */
   #foldTile(rows: number): void {
     const tile = this.#tile;
-    const { watermark, fiveMinutes, sessions } = this.#state;
+    const { watermark, fiveMinutes, sessions, hopping, users } = this.#state;
     if (tile.count === 0) return;
     if (tile.earliestMs < watermark.after(tile.latestMs)) {
       for (let i = 0; i < tile.count; i++) this.#foldRow(i, rows);
       return;
     }
+    users.locate(tile);
     fiveMinutes.addTile(tile);
     sessions.addTile(tile);
-    for (let i = 0; i < tile.count; i++) this.#clean(tile.row[i]!, tile.windowEvents[i]!, tile.sessionStartMs[i]!, tile.sessionEvents[i]!);
+    users.addTile(tile);
+    for (let i = 0; i < tile.count; i++) {
+      this.#clean(tile.row[i]!, tile.windowEvents[i]!, tile.sessionStartMs[i]!, tile.sessionEvents[i]!, tile.score[i]!);
+    }
+    // Last, since it writes its own ranks into the tile.
+    if (hopping !== null) hopping.panes.addTile(tile);
     this.#advance(tile.latestMs);
   }
 
   #foldRow(i: number, rows: number): void {
     const { row: blockRow, low, high, hash, timeMs, value } = this.#tile;
-    const { watermark, fiveMinutes, sessions } = this.#state;
+    const { watermark, fiveMinutes, sessions, hopping, users } = this.#state;
     const time = timeMs[i]!;
     if (time < watermark.timeMs && this.#isLate(low[i]!, high[i]!, hash[i]!, time, blockRow[i]!, rows)) return;
-    const window = fiveMinutes.at(time);
-    const windowEvents = window.add(window.rowOf(low[i]!, high[i]!, hash[i]!), time - window.startMs, value[i]!);
-    const session = sessions.add(low[i]!, high[i]!, hash[i]!, time, value[i]!);
-    this.#clean(blockRow[i]!, windowEvents, sessions.firstMs(session), sessions.events(session));
+    const user = users.meet(low[i]!, high[i]!, hash[i]!);
+    const windowEvents = fiveMinutes.add(user, low[i]!, high[i]!, time, value[i]!);
+    const session = sessions.add(user, low[i]!, high[i]!, hash[i]!, time, value[i]!);
+    const distance = users.add(user, value[i]!);
+    if (hopping !== null) {
+      const pane = hopping.panes.at(time);
+      pane.add(pane.rowOf(low[i]!, high[i]!, hash[i]!), time - pane.startMs, value[i]!);
+    }
+    this.#clean(blockRow[i]!, windowEvents, sessions.firstMs(session), sessions.events(session), distance);
     this.#advance(time);
   }
 
-  #clean(row: number, windowEvents: number, sessionStartMs: number, sessionEvents: number): void {
+  #clean(row: number, windowEvents: number, sessionStartMs: number, sessionEvents: number, distance: number): void {
     const { clean } = this;
     const place = clean.rows + clean.runs.rows;
     clean.windowEvents[place] = windowEvents;
     clean.sessionStartMs[place] = sessionStartMs;
     clean.sessionEvents[place] = sessionEvents;
+    clean.score[place] = distance;
+    if (distance > this.#threshold || distance < -this.#threshold) clean.flag(place);
     clean.runs.add(row);
   }
 
@@ -180,7 +196,10 @@ export class RowFold {
     const watermarkMs = state.watermark.timeMs;
     const windowStartMs = windowStart(timeMs, FIVE_MINUTES_MS);
     const isBehindWindow = windowStartMs + FIVE_MINUTES_MS <= watermarkMs;
-    if (!isBehindWindow) {
+    const { hopping } = state;
+    const paneEndMs = hopping === null ? Infinity : hopping.panes.endOf(timeMs);
+    const isBehindPane = !isBehindWindow && paneEndMs <= watermarkMs;
+    if (!isBehindWindow && !isBehindPane) {
       if (timeMs + SESSION_GAP_MS > watermarkMs || state.sessions.canJoin(low, high, hash, timeMs)) return false;
     }
     const { late } = this;
@@ -189,8 +208,13 @@ export class RowFold {
     late.windowEvents[place] = 0;
     late.sessionStartMs[place] = 0;
     late.sessionEvents[place] = 0;
+    late.score[place] = Number.NaN;
     late.lateKind[place] = isBehindWindow ? KIND.fiveMinutes : KIND.session;
     late.lateWindowStartMs[place] = isBehindWindow ? windowStartMs : timeMs;
+    if (isBehindPane && hopping !== null) {
+      late.lateKind[place] = hopping.kind;
+      late.lateWindowStartMs[place] = paneEndMs - hopping.sizeMs;
+    }
     late.runs.add(row);
     state.counts.late++;
     state.emitted[ROLE.late] = state.emitted[ROLE.late]! + 1;

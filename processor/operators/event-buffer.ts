@@ -2,15 +2,18 @@
  * Rows of events.clean or events.late that wait for the end of the epoch, as columns. A block's chosen rows are copied run by run after the
  * row loop, which has written the columns that only it knows (place 0 = first waiting row): nothing per event but array stores.
  */
+import type { ReasonCode } from "#shared/events/reasons.ts";
 import type { CleanColumns, EventColumns, LateColumns } from "#shared/events/columns.ts";
 import { BytesBuffer } from "./bytes-buffer.ts";
+import type { Enrichment } from "./enrichment.ts";
 import type { RollingHash } from "./rolling-hash.ts";
 import { RowRuns } from "./row-runs.ts";
 import { widen } from "./widen.ts";
 import { WordList } from "./word-list.ts";
 
 /** Bytes of a row's fixed columns in an Arrow batch, offsets of the four texts and bitmaps included. */
-const FIXED_ROW_BYTES = 120;
+const FIXED_ROW_BYTES = 131;
+const FLAG: ReasonCode = "anomaly.score";
 
 export class EventBuffer {
   readonly runs = new RowRuns();
@@ -18,6 +21,8 @@ export class EventBuffer {
   windowEvents = new Uint32Array(0);
   sessionEvents = new Uint32Array(0);
   sessionStartMs = new Float64Array(0);
+  /** NaN = none. */
+  score = new Float64Array(0);
   lateKind = new Uint8Array(0);
   lateWindowStartMs = new Float64Array(0);
 
@@ -31,9 +36,13 @@ export class EventBuffer {
   #eventType = new Int32Array(0);
   #source = new Int32Array(0);
   #reason = new Int32Array(0);
+  #enrichment = new Int32Array(0);
+  /** Places of rows to flag for their score. */
+  #flagged: number[] = [];
   readonly #eventTypes = new WordList();
   readonly #sources = new WordList();
   readonly #reasons = new WordList();
+  readonly #attributes = new WordList();
   readonly #sessionId = new BytesBuffer();
   readonly #deviceInfo = new BytesBuffer();
   readonly #geoLocation = new BytesBuffer();
@@ -51,6 +60,7 @@ export class EventBuffer {
     this.windowEvents = widen(this.windowEvents, new Uint32Array(wider));
     this.sessionEvents = widen(this.sessionEvents, new Uint32Array(wider));
     this.sessionStartMs = widen(this.sessionStartMs, new Float64Array(wider));
+    this.score = widen(this.score, new Float64Array(wider));
     this.lateKind = widen(this.lateKind, new Uint8Array(wider));
     this.lateWindowStartMs = widen(this.lateWindowStartMs, new Float64Array(wider));
     this.#sourceOffset = widen(this.#sourceOffset, new Float64Array(wider));
@@ -62,10 +72,16 @@ export class EventBuffer {
     this.#eventType = widen(this.#eventType, new Int32Array(wider));
     this.#source = widen(this.#source, new Int32Array(wider));
     this.#reason = widen(this.#reason, new Int32Array(wider));
+    this.#enrichment = widen(this.#enrichment, new Int32Array(wider));
+  }
+
+  /** Flags the row to be appended at that place, unless the validator has. Rare, so an array of numbers will do. */
+  flag(place: number): void {
+    this.#flagged.push(place);
   }
 
   /** Takes over the rows in {@link runs}. `eventId` and `userId` are the block's columns as words. */
-  append(block: EventColumns, eventId: Int32Array, userId: Int32Array, logTimeMs: number): void {
+  append(block: EventColumns, eventId: Int32Array, userId: Int32Array, logTimeMs: number, enrichment: Enrichment | null): void {
     const { runs } = this;
     const at = this.#rows;
     copyRuns(this.#sourceOffset, at, block.sourceOffset, runs, 1);
@@ -77,6 +93,10 @@ export class EventBuffer {
     mapRuns(this.#eventType, at, block.eventType.codes, this.#eventTypes.map(block.eventType), runs);
     mapRuns(this.#source, at, block.source.codes, this.#sources.map(block.source), runs);
     mapRuns(this.#reason, at, block.reason.codes, this.#reasons.map(block.reason), runs);
+    for (const place of this.#flagged) if (this.#reason[place]! < 0) this.#reason[place] = this.#reasons.codeOf(FLAG);
+    this.#flagged.length = 0;
+    if (enrichment === null) this.#enrichment.fill(-1, at, at + runs.rows);
+    else enrichment.append(block, runs, this.#enrichment, at, this.#attributes);
     this.#sessionId.append(block.sessionId, runs, at);
     this.#deviceInfo.append(block.deviceInfo, runs, at);
     this.#geoLocation.append(block.geoLocation, runs, at);
@@ -91,6 +111,7 @@ export class EventBuffer {
     const times = wordsOf(this.#eventTimeMs);
     const starts = wordsOf(this.sessionStartMs);
     const lateStarts = wordsOf(this.lateWindowStartMs);
+    const scores = wordsOf(this.score);
     const id = this.#eventId;
     const user = this.#userId;
     for (let i = from; i < this.#rows; i++) {
@@ -101,7 +122,12 @@ export class EventBuffer {
       const w4 = starts[i * 2]! ^ user[i * 2]! ^ lateStarts[i * 2]!;
       const w5 = starts[i * 2 + 1]! ^ user[i * 2 + 1]! ^ lateStarts[i * 2 + 1]!;
       const w6 = this.windowEvents[i]! ^ Math.imul(this.lateKind[i]!, 0x9e3779b1);
-      const w7 = this.sessionEvents[i]!;
+      const distance = this.score[i]!;
+      // Bits of NaN differ between machines and compilers.
+      const w7 =
+        distance === distance
+          ? this.sessionEvents[i]! ^ Math.imul(scores[i * 2]! ^ scores[i * 2 + 1]!, 0x27d4eb2f)
+          : this.sessionEvents[i]!;
       into.add(
         role,
         Math.imul(w0, 0x9e3779b1) +
@@ -156,6 +182,8 @@ export class EventBuffer {
       windowEvents: this.windowEvents.subarray(from, to),
       sessionStartMs: this.sessionStartMs.subarray(from, to),
       sessionEvents: this.sessionEvents.subarray(from, to),
+      score: this.score.subarray(from, to),
+      enrichment: this.#attributes.column(this.#enrichment, from, to),
     };
   }
 
@@ -169,7 +197,7 @@ export class EventBuffer {
 
   clear(): void {
     this.#rows = 0;
-    for (const words of [this.#eventTypes, this.#sources, this.#reasons]) words.clear();
+    for (const words of [this.#eventTypes, this.#sources, this.#reasons, this.#attributes]) words.clear();
     for (const bytes of [this.#sessionId, this.#deviceInfo, this.#geoLocation, this.#properties]) bytes.clear();
   }
 }

@@ -16,17 +16,18 @@ export class WordList {
     const { values } = column;
     if (this.#mapped.length <= values.length) this.#mapped = new Int32Array(values.length * 2);
     this.#mapped[0] = -1;
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i]!;
-      let code = this.#codes.get(value);
-      if (code === undefined) {
-        code = this.#values.length;
-        this.#values.push(value);
-        this.#codes.set(value, code);
-      }
-      this.#mapped[i + 1] = code;
-    }
+    for (let i = 0; i < values.length; i++) this.#mapped[i + 1] = this.codeOf(values[i]!);
     return this.#mapped;
+  }
+
+  codeOf(value: string): number {
+    let code = this.#codes.get(value);
+    if (code === undefined) {
+      code = this.#values.length;
+      this.#values.push(value);
+      this.#codes.set(value, code);
+    }
+    return code;
   }
 
   /** Rows from..to as a column whose values stand in order of first use: a function of the rows alone. */

@@ -12,5 +12,6 @@ const CAUSE: Readonly<Record<string, string>> = {
   ids: "dedupHorizonMs times the event rate",
   tumbling_5m: "outOfOrdernessMs, users per five minutes",
   tumbling_1h: "users per hour",
+  users: "users within scoreForgetMs",
   session_30s: "outOfOrdernessMs, open sessions",
 };

@@ -1,16 +1,22 @@
 /**
- * Open sessions of all users: one row each, found by user; several rows may have the same user.
+ * Open sessions of all users: one row each. A user's newest is found through the table of users, the others, which only events out of order leave
+ * behind, through the index here.
  *
- * Row (16 words of 4 bytes; d = double of two words): 0-1 user id, 2 next free row + 1 or, on live rows, whether the row waits in the list
- * of due sessions, 3 its timer's bucket, d2 first and d3 last event, 8 events (0 = free row), 9 events with a value, d5 sum, d6 min, d7 max.
+ * Row (16 words of 4 bytes; d = double of two words): 0-1 user id, 2 next free row + 1 or, on live rows, {@link IS_DUE} and {@link IS_INDEXED},
+ * 3 its timer's bucket, d2 first and d3 last event, 8 events (0 = free row), 9 events with a value, d5 sum, d6 min, d7 max.
  *
- * I1 Rows are reused in an order that the log decides, so equal logs give equal tables; words 2 and 3 of live rows are scheduling hints and
- *    stand as zero in a snapshot.
+ * I1 Rows are reused in an order that the log decides, so equal logs give equal tables; words 2 and 3 of live rows and
+ *    the index follow from the rest and stand as zero in a snapshot.
  */
 import { tableFull } from "./capacity.ts";
 import { hashUser } from "./key-hash.ts";
 import { CHUNK_BITS, CHUNK_MASK, ChunkPool, ROW_BYTES, RowChunks } from "./row-chunks.ts";
 import { RowIndex } from "./row-index.ts";
+
+/** The row waits in the list of due sessions. */
+export const IS_DUE = 1;
+/** It is not its user's newest. */
+const IS_INDEXED = 2;
 
 const NAME = "session_30s";
 
@@ -35,16 +41,12 @@ export class SessionTable {
     return this.#free;
   }
 
-  get open(): number {
-    return this.index.size;
-  }
-
   get bytes(): number {
     return this.chunks.bytes + this.index.bytes;
   }
 
   /** A new session of one event. */
-  add(low: number, high: number, hash: number, timeMs: number, value: number): number {
+  add(low: number, high: number, timeMs: number, value: number): number {
     let row = this.#free - 1;
     if (row < 0) {
       row = this.#rows;
@@ -69,8 +71,24 @@ export class SessionTable {
     doubles[d + 5] = valued ? value : 0;
     doubles[d + 6] = valued ? value : Infinity;
     doubles[d + 7] = valued ? value : -Infinity;
-    this.index.insert(hash, row);
     return row;
+  }
+
+  /** From now on the row is found through the index; or no longer. */
+  setIndexed(row: number, isIndexed: boolean): void {
+    const words = this.chunks.words[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    if (((words[at + 2]! & IS_INDEXED) !== 0) === isIndexed) return;
+    words[at + 2] = words[at + 2]! ^ IS_INDEXED;
+    if (isIndexed) this.index.insert(this.hashOf(row), row);
+    else this.index.remove(this.hashOf(row), row);
+  }
+
+  /** Whether a live session of that user is in the row. */
+  isOf(row: number, low: number, high: number): boolean {
+    const words = this.chunks.words[row >>> CHUNK_BITS]!;
+    const at = (row & CHUNK_MASK) * 16;
+    return words[at] === low && words[at + 1] === high && words[at + 8] !== 0;
   }
 
   /** Counts an event in. */
@@ -91,7 +109,7 @@ export class SessionTable {
   }
 
   /** Adds the later session to the earlier one and frees its row. */
-  merge(earlier: number, later: number, hash: number): void {
+  merge(earlier: number, later: number): void {
     const words = this.chunks.words[earlier >>> CHUNK_BITS]!;
     const doubles = this.chunks.doubles[earlier >>> CHUNK_BITS]!;
     const at = (earlier & CHUNK_MASK) * 16;
@@ -106,11 +124,11 @@ export class SessionTable {
     doubles[d + 5] = doubles[d + 5]! + fromDoubles[fromD + 5]!;
     doubles[d + 6] = Math.min(doubles[d + 6]!, fromDoubles[fromD + 6]!);
     doubles[d + 7] = Math.max(doubles[d + 7]!, fromDoubles[fromD + 7]!);
-    this.remove(later, hash);
+    this.remove(later);
   }
 
-  remove(row: number, hash: number): void {
-    this.index.remove(hash, row);
+  remove(row: number): void {
+    this.setIndexed(row, false);
     const words = this.chunks.words[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
     words.fill(0, at, at + 16);
@@ -138,9 +156,6 @@ export class SessionTable {
     this.chunks.copyFrom(source);
     this.#rows = source.length / ROW_BYTES;
     this.#free = freeHead;
-    this.index = new RowIndex(this.#rows);
-    for (let row = 0; row < this.#rows; row++) {
-      if (this.chunks.words[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * 16 + 8] !== 0) this.index.insert(this.hashOf(row), row);
-    }
+    this.index = new RowIndex();
   }
 }

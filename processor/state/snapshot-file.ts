@@ -32,27 +32,55 @@ export interface SnapshotSection {
   write(target: Uint8Array): void;
 }
 
+/** The whole file. */
 export function writeSnapshotFile(foldVersion: number, sections: readonly SnapshotSection[]): Uint8Array {
+  const bytes = layOutSnapshotFile(foldVersion, sections, (sizeBytes) => new Uint8Array(sizeBytes))!;
+  sealSnapshotFile(bytes);
+  return bytes;
+}
+
+/**
+ * The file without its checksums, for {@link sealSnapshotFile}: what the fold has to stop for is the copying alone. `room` gives the memory,
+ * whatever it holds is overwritten; null when it gives none.
+ */
+export function layOutSnapshotFile(
+  foldVersion: number,
+  sections: readonly SnapshotSection[],
+  room: (sizeBytes: number) => Uint8Array | null,
+): Uint8Array | null {
   const tableEnd = HEAD_BYTES + sections.length * ENTRY_BYTES;
   const size = sections.reduce((sum, section) => sum + pad8(section.length), tableEnd);
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  encoder.encodeInto(MAGIC, bytes);
+  const bytes = room(size);
+  if (bytes === null) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  bytes.fill(0, 0, tableEnd);
+  bytes.set(encoder.encode(MAGIC));
   view.setUint32(8, SNAPSHOT_FORMAT, true);
   view.setUint32(12, foldVersion, true);
   view.setUint32(16, sections.length, true);
   let at = tableEnd;
   for (const [i, section] of sections.entries()) {
-    const target = bytes.subarray(at, at + section.length);
-    section.write(target);
+    section.write(bytes.subarray(at, at + section.length));
+    bytes.fill(0, at + section.length, at + pad8(section.length));
     const entry = HEAD_BYTES + i * ENTRY_BYTES;
-    encoder.encodeInto(section.name, bytes.subarray(entry, entry + NAME_BYTES));
+    bytes.set(encoder.encode(section.name).subarray(0, NAME_BYTES), entry);
     view.setFloat64(entry + 16, section.length, true);
-    view.setUint32(entry + 24, crc32c(bytes.subarray(at, at + pad8(section.length))), true);
     at += pad8(section.length);
   }
-  view.setUint32(20, headChecksum(bytes, tableEnd), true);
   return bytes;
+}
+
+/** Writes the checksums. */
+export function sealSnapshotFile(bytes: Uint8Array): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const tableEnd = HEAD_BYTES + view.getUint32(16, true) * ENTRY_BYTES;
+  let at = tableEnd;
+  for (let entry = HEAD_BYTES; entry < tableEnd; entry += ENTRY_BYTES) {
+    const length = pad8(view.getFloat64(entry + 16, true));
+    view.setUint32(entry + 24, crc32c(bytes.subarray(at, at + length)), true);
+    at += length;
+  }
+  view.setUint32(20, headChecksum(bytes, tableEnd), true);
 }
 
 /** Sections by name, as views. @throws CorruptStateError that names the section whose bytes are wrong. */

@@ -2,7 +2,7 @@
  * One tumbling window: a row per user, in the order of each user's first event. Closing walks the rows once and drops the table.
  *
  * Row (16 words of 4 bytes; d = double of two words): 0-1 user id, 2 events, 3 events with a value, 4 first and 5 last event in ms from the
- * window's start, 6-7 zero, d4 sum, d5 min, d6 max, d7 zero.
+ * window's start, 6-7 the owner's (zero in a snapshot), d4 sum, d5 min, d6 max, d7 zero.
  */
 import { tableFull } from "./capacity.ts";
 import { CHUNK_BITS, CHUNK_MASK, ROW_BYTES, RowChunks, type ChunkPool } from "./row-chunks.ts";
@@ -18,6 +18,8 @@ export interface WindowTableOptions {
   readonly endMs: number;
   readonly maxRows: number;
   readonly expectedRows: number;
+  /** False = the owner finds rows in another way and uses {@link WindowTable.append}. Default true. */
+  readonly isIndexed?: boolean;
 }
 
 export class WindowTable {
@@ -27,11 +29,13 @@ export class WindowTable {
   readonly index: RowIndex;
   readonly #name: string;
   readonly #maxRows: number;
+  readonly #isIndexed: boolean;
   #rows = 0;
 
   constructor(pool: ChunkPool, options: WindowTableOptions) {
     this.chunks = new RowChunks(pool);
-    this.index = new RowIndex(options.expectedRows);
+    this.#isIndexed = options.isIndexed ?? true;
+    this.index = new RowIndex(this.#isIndexed ? options.expectedRows : 0);
     this.startMs = options.startMs;
     this.endMs = options.endMs;
     this.#name = options.name;
@@ -66,6 +70,13 @@ export class WindowTable {
   }
 
   #addRow(low: number, high: number, hash: number): number {
+    const row = this.append(low, high);
+    this.index.insert(hash, row);
+    return row;
+  }
+
+  /** A new, empty row. */
+  append(low: number, high: number): number {
     const row = this.#rows;
     if (row === this.#maxRows) throw tableFull(this.#name, this.#maxRows);
     if (row === this.chunks.capacity) this.chunks.grow();
@@ -78,14 +89,14 @@ export class WindowTable {
     words[at + 3] = 0;
     words[at + 4] = 0x7fffffff;
     words[at + 5] = -1;
+    words[at + 6] = 0;
+    words[at + 7] = 0;
     const d = (row & CHUNK_MASK) * 8;
-    doubles[d + 3] = 0;
     doubles[d + 4] = 0;
     doubles[d + 5] = Infinity;
     doubles[d + 6] = -Infinity;
     doubles[d + 7] = 0;
     this.#rows = row + 1;
-    this.index.insert(hash, row);
     return row;
   }
 
@@ -181,10 +192,21 @@ export class WindowTable {
     doubles[d + 6] = Math.max(doubles[d + 6]!, fromDoubles[fromD + 6]!);
   }
 
-  /** Rows as {@link RowChunks.copyTo} gives them. */
+  copyTo(target: Uint8Array): void {
+    this.chunks.copyTo(target, this.#rows);
+    if (this.#isIndexed) return;
+    const words = new Int32Array(target.buffer, target.byteOffset, this.#rows * 16);
+    for (let at = 0; at < words.length; at += 16) {
+      words[at + 6] = 0;
+      words[at + 7] = 0;
+    }
+  }
+
+  /** Rows as {@link copyTo} gives them. */
   copyFrom(source: Uint8Array): void {
     this.chunks.copyFrom(source);
     this.#rows = source.length / ROW_BYTES;
+    if (!this.#isIndexed) return;
     for (let row = 0; row < this.#rows; row++) {
       const words = this.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;

@@ -3,13 +3,10 @@
  * sorted by, since its row may meanwhile have grown, merged away or been reused; the owner compares before it closes anything.
  */
 import type { SessionTable } from "../state/session-table.ts";
-import { hashUser } from "../state/key-hash.ts";
-import type { RowIndex } from "../state/row-index.ts";
 import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
 import { SESSION_GAP_MS } from "./window-rules.ts";
 
 const INSERTION_SORT_LIMIT = 16;
-const AHEAD = 64;
 /** Span of ends that are sorted at once. */
 export const DUE_SPAN_MS = 1024;
 
@@ -19,13 +16,8 @@ export class DueSessions {
   /** User ids, words as unsigned numbers. */
   #low = new Uint32Array(64);
   #high = new Uint32Array(64);
-  /** Of the user ids of a stretch of entries, see touchAhead. */
-  readonly #hashes = new Int32Array(AHEAD);
-  readonly #scratch = new Int32Array(AHEAD);
   /** Of the counting sort: where the next entry of each end goes. */
   readonly #nextPlace = new Int32Array(DUE_SPAN_MS + 1);
-  #hashedFrom = 0;
-  #hashedTo = 0;
   #at = 0;
   #length = 0;
 
@@ -50,20 +42,6 @@ export class DueSessions {
     return this.#high[this.#at]! | 0;
   }
 
-  get hash(): number {
-    return this.#at < this.#hashedTo ? this.#hashes[this.#at - this.#hashedFrom]! : hashUser(this.low, this.high);
-  }
-
-  /** Reads the index at the next entries, now and then, so that closing them finds its lines in cache. */
-  touchAhead(index: RowIndex): void {
-    if (this.#at < this.#hashedTo) return;
-    this.#hashedFrom = this.#at;
-    this.#hashedTo = Math.min(this.#at + AHEAD, this.#length);
-    const count = this.#hashedTo - this.#hashedFrom;
-    for (let i = 0; i < count; i++) this.#hashes[i] = hashUser(this.#low[this.#at + i]! | 0, this.#high[this.#at + i]! | 0);
-    index.touch(this.#hashes, 0, count, this.#scratch);
-  }
-
   get bytes(): number {
     return this.#rows.length * 20;
   }
@@ -75,7 +53,6 @@ export class DueSessions {
   /** Replaces the content, which must be used up. Ends are whole milliseconds at or after `fromMs`, less than DUE_SPAN_MS later. */
   fill(table: SessionTable, rows: Int32Array, count: number, fromMs: number): void {
     this.#at = 0;
-    this.#hashedTo = 0;
     this.#length = count;
     if (count > this.#rows.length) this.#resize(count);
     const next = this.#nextPlace.fill(0);
@@ -118,8 +95,6 @@ export class DueSessions {
     this.#low[from] = low;
     this.#high[from] = high;
     this.#length++;
-    // Entries have moved.
-    this.#hashedTo = 0;
   }
 
   #sortByUser(from: number, to: number): void {

@@ -2,11 +2,16 @@
  * Session windows (rules: window-rules.ts). A session has one timer; it is set once, in the bucket of the end known then, and moved on when
  * that bucket opens: an event that extends a session touches no timer.
  *
+ * A user's newest session is named by word 10 of the user's row. The name may be of a row that has gone or is another's by now; only a live row of the
+ * same user counts.
+ *
  * I1 Every open session has a timer in a bucket at or before its end, or an entry among the due ones.
+ * I2 An open session is its user's newest or in the index, never both.
  */
 import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
-import { SessionTable } from "../state/session-table.ts";
+import { IS_DUE, SessionTable } from "../state/session-table.ts";
 import { TILE_ROWS, type Tile } from "../state/tile.ts";
+import type { UserTable } from "../state/user-table.ts";
 import { TimerBuckets } from "../time/timer-buckets.ts";
 import { DUE_SPAN_MS, DueSessions } from "./due-sessions.ts";
 import { SESSION_GAP_MS } from "./window-rules.ts";
@@ -22,16 +27,14 @@ export class SessionWindows {
   /** What the last look-up found. */
   #first = -1;
   #second = -1;
-  readonly #scratch = new Int32Array(TILE_ROWS);
   /** Largest event time in any session so far. */
   #newestMs = -Infinity;
 
-  constructor(maxRows: number) {
-    this.table = new SessionTable(maxRows);
-  }
+  readonly #users: UserTable;
 
-  get open(): number {
-    return this.table.open;
+  constructor(maxRows: number, users: UserTable) {
+    this.table = new SessionTable(maxRows);
+    this.#users = users;
   }
 
   get bytes(): number {
@@ -44,21 +47,28 @@ export class SessionWindows {
   }
 
   canJoin(low: number, high: number, hash: number, timeMs: number): boolean {
-    this.#find(low, high, hash, timeMs);
+    const user = this.#users.find(low, high, hash);
+    if (user < 0) return false;
+    this.#find(user, low, high, hash, timeMs);
     return this.#first >= 0;
   }
 
+  /** Whether the user has an open session. The newest is the last to close, so it tells for all. */
+  holds(userWords: Int32Array, at: number): boolean {
+    return userWords[at + 10] !== 0 && this.table.isOf(userWords[at + 10]! - 1, userWords[at]!, userWords[at + 1]!);
+  }
+
   /**
-   * Puts the tile's events in their sessions, in order. None of these sessions ends at or before the watermark.
+   * Puts the tile's events in their sessions, in order. None of these sessions ends at or before the watermark. The tile's users have been located.
    *
    * The short way: an event at or after the newest time seen belongs to the session whose gap it falls into, and to no second one, since a
    * later session would begin behind the event; the same holds between a session's first and last event. All others go through add.
    */
   addTile(tile: Tile): void {
-    const { count, low, high, hash, timeMs, value, sessionStartMs, sessionEvents } = tile;
-    const { chunks, index } = this.table;
-    const rows = this.#scratch;
-    index.touch(hash, 0, count, rows);
+    const { count, low, high, hash, timeMs, value, sessionStartMs, sessionEvents, userRow, rows } = tile;
+    const { chunks } = this.table;
+    const { words: userWords } = this.#users.chunks;
+    for (let i = 0; i < count; i++) rows[i] = userWords[userRow[i]! >>> CHUNK_BITS]![(userRow[i]! & CHUNK_MASK) * 16 + 10]! - 1;
     chunks.touch(rows, 0, count);
     let newestMs = this.#newestMs;
     for (let i = 0; i < count; i++) {
@@ -87,7 +97,7 @@ export class SessionWindows {
           continue;
         }
       }
-      row = this.add(low[i]!, high[i]!, hash[i]!, time, value[i]!);
+      row = this.add(userRow[i]!, low[i]!, high[i]!, hash[i]!, time, value[i]!);
       sessionStartMs[i] = this.firstMs(row);
       sessionEvents[i] = this.events(row);
     }
@@ -95,25 +105,47 @@ export class SessionWindows {
   }
 
   /** Puts an event in its session, new, grown or merged, and returns the row. The session must not end at or before the watermark. */
-  add(low: number, high: number, hash: number, timeMs: number, value: number): number {
+  add(userRow: number, low: number, high: number, hash: number, timeMs: number, value: number): number {
     if (timeMs > this.#newestMs) this.#newestMs = timeMs;
-    this.#find(low, high, hash, timeMs);
+    this.#find(userRow, low, high, hash, timeMs);
     const first = this.#first;
     if (first < 0) {
-      const row = this.table.add(low, high, hash, timeMs, value);
+      const row = this.table.add(low, high, timeMs, value);
+      this.#own(userRow, row);
       this.#setTimer(row, timeMs + SESSION_GAP_MS, low, high);
       return row;
     }
-    const row = this.#second < 0 ? first : this.#mergeFound(hash);
+    const row = this.#second < 0 ? first : this.#mergeFound(userRow);
     this.table.extend(row, timeMs, value);
     return row;
   }
 
-  /** The log decides which row stays, not the order of the index. */
-  #mergeFound(hash: number): number {
+  /** Makes the row the user's newest session, or puts it into the index behind a newer one. */
+  #own(userRow: number, row: number): void {
+    const words = this.#users.chunks.words[userRow >>> CHUNK_BITS]!;
+    const at = (userRow & CHUNK_MASK) * 16;
+    // The name left by a session that has closed may be of the very row that is new now.
+    if (words[at + 10] !== row + 1 && this.holds(words, at)) {
+      const newest = words[at + 10]! - 1;
+      const isNewer = this.firstMs(row) > this.firstMs(newest);
+      this.table.setIndexed(isNewer ? newest : row, true);
+      if (!isNewer) return;
+    }
+    words[at + 10] = row + 1;
+  }
+
+  /** The log decides which row stays, not the order of the look-up. */
+  #mergeFound(userRow: number): number {
     const isInOrder = this.firstMs(this.#first) < this.firstMs(this.#second);
     const earlier = isInOrder ? this.#first : this.#second;
-    this.table.merge(earlier, isInOrder ? this.#second : this.#first, hash);
+    const later = isInOrder ? this.#second : this.#first;
+    this.table.merge(earlier, later);
+    const words = this.#users.chunks.words[userRow >>> CHUNK_BITS]!;
+    const at = (userRow & CHUNK_MASK) * 16;
+    if (words[at + 10] === later + 1) {
+      this.table.setIndexed(earlier, false);
+      words[at + 10] = earlier + 1;
+    }
     return earlier;
   }
 
@@ -134,7 +166,6 @@ export class SessionWindows {
     for (;;) {
       while (!this.#due.isEmpty) {
         if (this.#due.endMs > limitMs) return -1;
-        this.#due.touchAhead(this.table.index);
         const row = this.#due.row;
         const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
         const at = (row & CHUNK_MASK) * 16;
@@ -142,7 +173,7 @@ export class SessionWindows {
           const endMs = this.lastMs(row) + SESSION_GAP_MS;
           if (endMs === this.#due.endMs) return row;
           this.#due.dropFirst();
-          if (words[at + 2] !== 0) this.#setTimer(row, endMs, words[at], words[at + 1]!);
+          if ((words[at + 2]! & IS_DUE) !== 0) this.#setTimer(row, endMs, words[at], words[at + 1]!);
         } else this.#due.dropFirst();
       }
       if (this.#timers.earliest * BUCKET_MS > limitMs) return -1;
@@ -151,9 +182,9 @@ export class SessionWindows {
   }
 
   closeFirst(): void {
-    const { row, hash } = this.#due;
+    const { row } = this.#due;
     this.#due.dropFirst();
-    this.table.remove(row, hash);
+    this.table.remove(row);
   }
 
   /** End of the session that closes last. */
@@ -165,8 +196,8 @@ export class SessionWindows {
     return latestMs;
   }
 
-  /** After the table has been restored. */
-  rebuildTimers(): void {
+  /** After sessions and users have been restored: each session gets its timer and is found again. */
+  link(): void {
     this.#timers = new TimerBuckets();
     this.#due = new DueSessions();
     this.#openBucket = -Infinity;
@@ -174,6 +205,9 @@ export class SessionWindows {
       if (this.events(row) === 0) continue;
       const lastMs = this.lastMs(row);
       this.#newestMs = Math.max(this.#newestMs, lastMs);
+      const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
+      const at = (row & CHUNK_MASK) * 16;
+      this.#own(this.#users.rowOf(words[at]!, words[at + 1]!, this.table.hashOf(row)), row);
       this.#setTimer(row, lastMs + SESSION_GAP_MS, 0, 0);
     }
   }
@@ -183,10 +217,10 @@ export class SessionWindows {
     const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
     if (bucket <= this.#openBucket) {
-      words[at + 2] = 1;
+      words[at + 2] = words[at + 2]! | IS_DUE;
       this.#due.insert(row, endMs, low, high);
     } else {
-      words[at + 2] = 0;
+      words[at + 2] = words[at + 2]! & ~IS_DUE;
       words[at + 3] = bucket;
       this.#timers.add(bucket, row);
     }
@@ -203,10 +237,10 @@ export class SessionWindows {
       const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       // A freed row, or the timer of a session that had the row before.
-      if (words[at + 8] === 0 || words[at + 2] !== 0 || words[at + 3] !== (bucket | 0)) continue;
+      if (words[at + 8] === 0 || (words[at + 2]! & IS_DUE) !== 0 || words[at + 3] !== (bucket | 0)) continue;
       const endMs = this.lastMs(row) + SESSION_GAP_MS;
       if (Math.floor(endMs / BUCKET_MS) === bucket) {
-        words[at + 2] = 1;
+        words[at + 2] = words[at + 2]! | IS_DUE;
         list.rows[count++] = row;
       } else this.#setTimer(row, endMs, words[at]!, words[at + 1]!);
     }
@@ -214,10 +248,13 @@ export class SessionWindows {
     this.#timers.recycle(list);
   }
 
-  #find(low: number, high: number, hash: number, timeMs: number): void {
+  #find(userRow: number, low: number, high: number, hash: number, timeMs: number): void {
     this.#first = -1;
     this.#second = -1;
+    const newest = this.#users.chunks.words[userRow >>> CHUNK_BITS]![(userRow & CHUNK_MASK) * 16 + 10]! - 1;
+    if (newest >= 0 && this.table.isOf(newest, low, high)) this.#findAt(newest, timeMs);
     const { index } = this.table;
+    if (index.size === 0) return;
     this.#findIn(index.slots, index.mask, low, high, hash, timeMs);
     if (index.old !== null) this.#findIn(index.old, index.oldMask, low, high, hash, timeMs);
   }
@@ -231,11 +268,13 @@ export class SessionWindows {
       const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       if (words[at] !== low || words[at + 1] !== high) continue;
-      const doubles = this.table.chunks.doubles[row >>> CHUNK_BITS]!;
-      const d = (row & CHUNK_MASK) * 8;
-      if (timeMs <= doubles[d + 2]! - SESSION_GAP_MS || timeMs >= doubles[d + 3]! + SESSION_GAP_MS) continue;
-      if (this.#first < 0) this.#first = row;
-      else this.#second = row;
+      this.#findAt(row, timeMs);
     }
+  }
+
+  #findAt(row: number, timeMs: number): void {
+    if (timeMs <= this.firstMs(row) - SESSION_GAP_MS || timeMs >= this.lastMs(row) + SESSION_GAP_MS) return;
+    if (this.#first < 0) this.#first = row;
+    else this.#second = row;
   }
 }

@@ -18,7 +18,10 @@ export class TumblingWindows {
   #nextEndMs = Infinity;
   readonly #scratch = new Int32Array(TILE_ROWS);
 
-  constructor(name: string, sizeMs: number, maxRows: number) {
+  readonly #isIndexed: boolean;
+
+  constructor(name: string, sizeMs: number, maxRows: number, { isIndexed } = { isIndexed: true }) {
+    this.#isIndexed = isIndexed;
     this.#name = name;
     this.sizeMs = sizeMs;
     this.#maxRows = maxRows;
@@ -63,7 +66,14 @@ export class TumblingWindows {
   }
 
   openAt(startMs: number, expectedRows: number): WindowTable {
-    const options = { name: this.#name, startMs, endMs: startMs + this.sizeMs, maxRows: this.#maxRows, expectedRows };
+    const options = {
+      name: this.#name,
+      startMs,
+      endMs: startMs + this.sizeMs,
+      maxRows: this.#maxRows,
+      expectedRows,
+      isIndexed: this.#isIndexed,
+    };
     const table = new WindowTable(this.#pool, options);
     this.#open.push(table);
     this.#open.sort((a, b) => a.startMs - b.startMs);

@@ -3,6 +3,7 @@ import type { WindowBuffer } from "../operators/window-buffer.ts";
 import { CHUNK_BITS, CHUNK_MASK } from "../state/row-chunks.ts";
 import { TILE_ROWS } from "../state/tile.ts";
 import type { WindowTable } from "../state/window-table.ts";
+import type { HoppingWindows } from "./hopping-windows.ts";
 import type { SessionWindows } from "./session-windows.ts";
 import type { TumblingWindows } from "./tumbling-windows.ts";
 import { KIND, SESSION_GAP_MS } from "./window-rules.ts";
@@ -11,6 +12,7 @@ export interface OpenWindows {
   readonly fiveMinutes: TumblingWindows;
   readonly hours: TumblingWindows;
   readonly sessions: SessionWindows;
+  readonly hopping: HoppingWindows | null;
 }
 
 const hashes = new Int32Array(TILE_ROWS);
@@ -18,7 +20,8 @@ const scratch = new Int32Array(TILE_ROWS);
 
 /** Nothing closes before this; Infinity = no window is open. */
 export function nextEndMs(open: OpenWindows): number {
-  return Math.min(open.fiveMinutes.nextEndMs, open.hours.nextEndMs, open.sessions.nextEndMs);
+  const endMs = Math.min(open.fiveMinutes.nextEndMs, open.hours.nextEndMs, open.sessions.nextEndMs);
+  return open.hopping === null ? endMs : Math.min(endMs, open.hopping.nextEndMs);
 }
 
 /** End of the window that closes last; -Infinity = no window is open. */
@@ -26,18 +29,19 @@ export function latestEndMs(open: OpenWindows): number {
   const tumbling = [open.fiveMinutes, open.hours].map((windows) => windows.open.at(-1)?.endMs ?? -Infinity);
   // An hour is opened by its first closed five minutes; until then it is open all the same.
   const hourEndMs = open.fiveMinutes.open.map((table) => open.hours.endOf(table.startMs));
-  return Math.max(...tumbling, ...hourEndMs, open.sessions.latestEndMs());
+  return Math.max(...tumbling, ...hourEndMs, open.sessions.latestEndMs(), open.hopping?.latestEndMs ?? -Infinity);
 }
 
 export function closeWindows(open: OpenWindows, watermarkMs: number, into: WindowBuffer): void {
-  const { fiveMinutes, hours, sessions } = open;
+  const { fiveMinutes, hours, sessions, hopping } = open;
   for (;;) {
-    const tumblingEndMs = Math.min(fiveMinutes.nextEndMs, hours.nextEndMs);
+    const tumblingEndMs = Math.min(fiveMinutes.nextEndMs, hours.nextEndMs, hopping?.nextEndMs ?? Infinity);
     const row = sessions.nextDue(Math.min(watermarkMs, tumblingEndMs));
     if (row >= 0 && sessions.lastMs(row) + SESSION_GAP_MS < tumblingEndMs) closeSession(sessions, row, into);
     else if (tumblingEndMs > watermarkMs) return;
     else if (fiveMinutes.nextEndMs === tumblingEndMs) closeFiveMinutes(fiveMinutes, hours, into);
-    else closeHour(hours, into);
+    else if (hours.nextEndMs === tumblingEndMs) closeHour(hours, into);
+    else if (hopping !== null) closeHopping(hopping, into);
   }
 }
 
@@ -80,6 +84,12 @@ function closeHour(hours: TumblingWindows, into: WindowBuffer): void {
   const table = hours.close();
   for (let row = 0; row < table.rows; row++) pushRow(KIND.hour, table, row, into);
   hours.recycle(table);
+}
+
+function closeHopping(hopping: HoppingWindows, into: WindowBuffer): void {
+  const table = hopping.close();
+  for (let row = 0; row < table.rows; row++) pushRow(hopping.kind, table, row, into);
+  hopping.recycle(table);
 }
 
 function pushRow(kind: number, table: WindowTable, row: number, into: WindowBuffer): void {

@@ -2,9 +2,9 @@
  * The blocks that travel between the stages: columns to Arrow IPC streams and back (docs/decisions/0003-arrow-blocks.md). Any Arrow reader can
  * read them. Equal columns give equal bytes. Decoding throws CorruptStateError on anything that is not exactly such a block.
  */
-import { decodeColumns } from "./arrow/reader.ts";
-import { defineSchema, type ArrowColumn, type ArrowField } from "./arrow/schema.ts";
-import { encodeColumns, type ArrowMetadata } from "./arrow/writer.ts";
+import { decodeColumns, type ArrowTable } from "./arrow/reader.ts";
+import { defineSchema, type ArrowColumn, type ArrowField, type ArrowSchema } from "./arrow/schema.ts";
+import { encodeColumns, type Allocate, type ArrowMetadata } from "./arrow/writer.ts";
 import { corrupt } from "./arrow/flatbuffer.ts";
 import {
   WINDOW_KINDS,
@@ -54,8 +54,8 @@ const BLOCK = defineSchema([
   { name: "headers", type: "binary" },
 ]);
 
-/** Also what the table `events` takes, by name. */
-export const CLEAN_FIELDS: readonly ArrowField[] = [
+/** What fold version 1 wrote: its records stay readable. */
+const CLEAN_FIELDS_1: readonly ArrowField[] = [
   ...EVENT_FIELDS,
   { name: "reason", type: "dictionary16" },
   { name: "timestamp", type: "timestamp" },
@@ -64,9 +64,22 @@ export const CLEAN_FIELDS: readonly ArrowField[] = [
   { name: "session_events", type: "uint32" },
 ];
 
-const CLEAN = defineSchema(CLEAN_FIELDS);
+/** Also what the table `events` takes, by name. */
+export const CLEAN_FIELDS: readonly ArrowField[] = [
+  ...CLEAN_FIELDS_1,
+  { name: "score", type: "float64" },
+  { name: "enrichment", type: "dictionary16" },
+];
 
-const LATE = defineSchema([...CLEAN_FIELDS, { name: "late_kind", type: "dictionary16" }, { name: "late_window_start", type: "timestamp" }]);
+const LATE_FIELDS: readonly ArrowField[] = [
+  { name: "late_kind", type: "dictionary16" },
+  { name: "late_window_start", type: "timestamp" },
+];
+
+const CLEAN = defineSchema(CLEAN_FIELDS);
+const CLEAN_1 = defineSchema(CLEAN_FIELDS_1);
+const LATE = defineSchema([...CLEAN_FIELDS, ...LATE_FIELDS]);
+const LATE_1 = defineSchema([...CLEAN_FIELDS_1, ...LATE_FIELDS]);
 
 /** Also what the table `windows` takes, by name. */
 export const WINDOW_FIELDS: readonly ArrowField[] = [
@@ -85,7 +98,7 @@ export const WINDOW_FIELDS: readonly ArrowField[] = [
 
 const WINDOWS = defineSchema(WINDOW_FIELDS);
 
-export function encodeBlock(columns: EventColumns, meta: BlockMeta): Uint8Array {
+export function encodeBlock(columns: EventColumns, meta: BlockMeta, allocate?: Allocate): Uint8Array {
   const metadata: ArrowMetadata = [
     ["generation", String(meta.generation)],
     ["topic", meta.topic],
@@ -95,7 +108,7 @@ export function encodeBlock(columns: EventColumns, meta: BlockMeta): Uint8Array 
     ["rules_version", String(meta.rulesVersion)],
   ];
   const tail = [columns.fingerprint, columns.verdict, columns.reason, columns.pointer, columns.rawKey, columns.raw, columns.headers];
-  return encodeColumns(BLOCK, columns.rows, [...eventColumns(columns), ...tail], metadata);
+  return encodeColumns(BLOCK, columns.rows, [...eventColumns(columns), ...tail], metadata, allocate);
 }
 
 export function decodeBlock(bytes: Uint8Array): { columns: EventColumns; meta: BlockMeta } {
@@ -128,13 +141,12 @@ export function decodeBlock(bytes: Uint8Array): { columns: EventColumns; meta: B
   };
 }
 
-export function encodeClean(columns: CleanColumns): Uint8Array {
-  return encodeColumns(CLEAN, columns.rows, cleanColumns(columns));
+export function encodeClean(columns: CleanColumns, allocate?: Allocate): Uint8Array {
+  return encodeColumns(CLEAN, columns.rows, cleanColumns(columns), [], allocate);
 }
 
 export function decodeClean(bytes: Uint8Array): CleanColumns {
-  const { rows, columns } = decodeColumns(CLEAN, bytes);
-  return decodedClean(rows, columns);
+  return decodedClean(decodeEither(CLEAN, CLEAN_1, bytes));
 }
 
 export function encodeLate(columns: LateColumns): Uint8Array {
@@ -146,28 +158,47 @@ export function encodeLate(columns: LateColumns): Uint8Array {
 }
 
 export function decodeLate(bytes: Uint8Array): LateColumns {
-  const { rows, columns } = decodeColumns(LATE, bytes);
+  const table = decodeEither(LATE, LATE_1, bytes);
   return {
-    ...decodedClean(rows, columns),
-    lateKind: decodedKinds(columns[16] as DictionaryColumn),
-    lateWindowStartMs: columns[17] as Float64Array,
+    ...decodedClean(table),
+    lateKind: decodedKinds(table.columns.at(-2) as DictionaryColumn),
+    lateWindowStartMs: table.columns.at(-1) as Float64Array,
   };
 }
 
-export function encodeWindows(columns: WindowColumns): Uint8Array {
-  return encodeColumns(WINDOWS, columns.rows, [
-    kindCodes(columns.kind, columns.rows),
-    columns.userId,
-    columns.windowStartMs,
-    columns.windowEndMs,
-    columns.events,
-    columns.valueCount,
-    columns.valueSum,
-    columns.valueMin,
-    columns.valueMax,
-    columns.firstEventMs,
-    columns.lastEventMs,
-  ]);
+/** @throws CorruptStateError what the newer schema says of the bytes, if they are of neither. */
+function decodeEither(newer: ArrowSchema, older: ArrowSchema, bytes: Uint8Array): ArrowTable {
+  try {
+    return decodeColumns(newer, bytes);
+  } catch (thrown) {
+    try {
+      return decodeColumns(older, bytes);
+    } catch {
+      throw thrown;
+    }
+  }
+}
+
+export function encodeWindows(columns: WindowColumns, allocate?: Allocate): Uint8Array {
+  return encodeColumns(
+    WINDOWS,
+    columns.rows,
+    [
+      kindCodes(columns.kind, columns.rows),
+      columns.userId,
+      columns.windowStartMs,
+      columns.windowEndMs,
+      columns.events,
+      columns.valueCount,
+      columns.valueSum,
+      columns.valueMin,
+      columns.valueMax,
+      columns.firstEventMs,
+      columns.lastEventMs,
+    ],
+    [],
+    allocate,
+  );
 }
 
 export function decodeWindows(bytes: Uint8Array): WindowColumns {
@@ -238,10 +269,20 @@ function decodedEvent(columns: readonly ArrowColumn[]): SharedColumns {
 
 /** In the order of {@link CLEAN_FIELDS}. */
 function cleanColumns(columns: CleanColumns): ArrowColumn[] {
-  return [...eventColumns(columns), columns.reason, columns.logTimeMs, columns.windowEvents, columns.sessionStartMs, columns.sessionEvents];
+  return [
+    ...eventColumns(columns),
+    columns.reason,
+    columns.logTimeMs,
+    columns.windowEvents,
+    columns.sessionStartMs,
+    columns.sessionEvents,
+    columns.score,
+    columns.enrichment,
+  ];
 }
 
-function decodedClean(rows: number, columns: readonly ArrowColumn[]): CleanColumns {
+function decodedClean({ rows, fields, columns }: ArrowTable): CleanColumns {
+  const isOld = fields[16]?.name !== "score";
   return {
     rows,
     ...decodedEvent(columns),
@@ -250,6 +291,8 @@ function decodedClean(rows: number, columns: readonly ArrowColumn[]): CleanColum
     windowEvents: columns[13] as Uint32Array,
     sessionStartMs: columns[14] as Float64Array,
     sessionEvents: columns[15] as Uint32Array,
+    score: isOld ? new Float64Array(rows).fill(Number.NaN) : (columns[16] as Float64Array),
+    enrichment: isOld ? { codes: new Int16Array(rows).fill(-1), values: [] } : (columns[17] as DictionaryColumn),
   };
 }
 

@@ -54,7 +54,7 @@ export interface EventColumns {
   /** Rejects only: the record's key and value as they came. A null value or key stays null. */
   readonly rawKey: BytesColumn;
   readonly raw: BytesColumn;
-  /** The record's headers, encoded by {@link encodeHeaders}; rejects, and any row with a traceparent. */
+  /** The record's headers, encoded by {@link encodeHeaders}; rejects, and any row with a traceparent or a count of replays. */
   readonly headers: BytesColumn;
 }
 
@@ -72,7 +72,7 @@ export interface CleanColumns {
   readonly deviceInfo: BytesColumn;
   readonly geoLocation: BytesColumn;
   readonly properties: BytesColumn;
-  /** Warning code, if the validator flagged the row. */
+  /** Warning code, if the row was flagged: the validator's, else `anomaly.score`. */
   readonly reason: DictionaryColumn;
   /** Log-append time of the block in events.valid: the table's `timestamp`. */
   readonly logTimeMs: Float64Array;
@@ -80,9 +80,14 @@ export interface CleanColumns {
   readonly windowEvents: Uint32Array;
   readonly sessionStartMs: Float64Array;
   readonly sessionEvents: Uint32Array;
+  /** How many standard deviations `value` lies from what is usual for the user (processor/state/score.ts). NaN = none. */
+  readonly score: Float64Array;
+  /** Attributes that the enrichment table gives for the row, as a JSON object. */
+  readonly enrichment: DictionaryColumn;
 }
 
-export const WINDOW_KINDS = ["tumbling_5m", "tumbling_1h", "session_30s"] as const;
+/** Written into topics and tables by name; new kinds go to the end. */
+export const WINDOW_KINDS = ["tumbling_5m", "tumbling_1h", "session_30s", "hopping_5m_1m", "hopping_10m_1m", "hopping_1h_5m"] as const;
 
 /** Rows of windows.results: one closed window of one user, emitted once. */
 export interface WindowColumns {

@@ -5,6 +5,8 @@ export type ControlRecord =
   /** Appended by the partition's owner when it is idle: time passes. `now` in epoch milliseconds. */
   | { readonly kind: "tick"; readonly now: number }
   | { readonly kind: "rules"; readonly version: number }
+  /** From here on rows are enriched from that table: an immutable object beside the rules releases (enrichment-table.ts). */
+  | { readonly kind: "enrichment"; readonly version: number; readonly sha256: string }
   /** End of input of a historical lane: closes every open window. */
   | { readonly kind: "drain" };
 

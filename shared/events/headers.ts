@@ -7,24 +7,22 @@ import { corrupt } from "./arrow/flatbuffer.ts";
 
 type Header = readonly [key: string, value: Uint8Array];
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export function encodeHeaders(headers: readonly Header[]): Uint8Array {
-  const keys = headers.map(([key]) => encoder.encode(key));
-  const size = headers.reduce((sum, [, value], i) => sum + 8 + keys[i]!.length + value.length, 4);
-  const bytes = new Uint8Array(size);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, headers.length, true);
-  let at = 4;
-  for (const [i, [, value]] of headers.entries()) {
-    for (const part of [keys[i]!, value]) {
-      view.setUint32(at, part.length, true);
-      bytes.set(part, at + 4);
-      at += 4 + part.length;
-    }
+  // A UTF-16 unit is three bytes of UTF-8 at most.
+  let room = 4;
+  for (const [key, value] of headers) room += 8 + 3 * key.length + value.length;
+  const bytes = Buffer.allocUnsafe(room);
+  let at = bytes.writeUInt32LE(headers.length, 0);
+  for (const [key, value] of headers) {
+    const keyBytes = bytes.write(key, at + 4);
+    at = bytes.writeUInt32LE(keyBytes, at) + keyBytes;
+    at = bytes.writeUInt32LE(value.length, at);
+    bytes.set(value, at);
+    at += value.length;
   }
-  return bytes;
+  return bytes.subarray(0, at);
 }
 
 /** Values are views of `bytes`. @throws CorruptStateError on anything but what {@link encodeHeaders} writes. */

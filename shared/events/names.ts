@@ -23,7 +23,8 @@ export const OUTPUT_ROLES = ["clean", "windows", "dlq", "late", "partials", "ale
 
 export type OutputRole = (typeof OUTPUT_ROLES)[number];
 
-export type GroupRole = "validator" | "processor" | "sink-clickhouse" | "sink-redis";
+/** `processor` holds positions and has no members; `processor-members` has members and no positions. */
+export type GroupRole = "validator" | "processor" | "processor-members" | "sink-clickhouse" | "sink-redis";
 
 export interface PipelineId {
   readonly lane: string;
@@ -52,7 +53,9 @@ export const HEADERS = {
   lastSourceOffset: "last",
   count: "count",
   rulesVersion: "rules",
-  /** events.valid: `block` or a control record: `tick`, `rules`, `drain`. Its value is JSON for control records. */
+  /** events.valid: sampled traces of the block's events, traceparents joined by commas (functions/validator/trace-links.ts); absent without one. */
+  traces: "traces",
+  /** events.valid: `block` or a control record: `tick`, `rules`, `enrichment`, `drain`. Its value is JSON for control records. */
   kind: "kind",
   /** Outputs: position of the first row in the gap-free count of this output partition (first row ever = 1). */
   oseq: "oseq",
@@ -61,9 +64,26 @@ export const HEADERS = {
   cutEnd: "cut-end",
   /** Progress as JSON, on the last record of each epoch's events.clean or, without one, of the last output. */
   progress: "progress",
-  /** events.dlq and events.late. */
+  /** events.dlq: why, and `topic/partition/offset` of the record in events.raw. */
   reason: "weir-reason",
   pointer: "weir-pointer",
   source: "weir-source",
+  letterRulesVersion: "weir-rules-version",
+  /** events.raw and events.dlq: how often the event was replayed, and by which replay: `session/partition/offset` of the dead letter. */
   replays: "weir-replays",
+  replay: "weir-replay",
+  /** events.dlq: the parts (`value`, `key`, `headers`) of which only the beginning may be kept; the whole record is at {@link HEADERS.source}. */
+  truncated: "weir-truncated",
+  /** events.dlq: "1" when the original bytes were no longer there and the value was written anew from the columns. */
+  reencoded: "weir-reencoded",
 } as const;
+
+/** Before the name of a producer's header that is one of ours. */
+export const ORIGINAL_HEADER_PREFIX = "weir-original-";
+
+/** Names that mean something in events.dlq: a producer's header of such a name stands there with the prefix, so that nobody forges a position or a reason. */
+export function isReservedHeader(name: string): boolean {
+  return RESERVED_HEADERS.has(name) || name.startsWith(ORIGINAL_HEADER_PREFIX);
+}
+
+const RESERVED_HEADERS: ReadonlySet<string> = new Set(Object.values(HEADERS));

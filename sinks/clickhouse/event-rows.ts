@@ -145,6 +145,8 @@ function encodeRows(
     words(1, (c) => c.windowEvents),
     doubles((c) => c.sessionStartMs),
     words(1, (c) => c.sessionEvents),
+    doubles((c) => c.score),
+    codes((c) => c.enrichment),
     { codes: new Int16Array(rows), values: [lane] },
     new Uint16Array(rows).fill(generation),
     new Uint16Array(rows).fill(partition),

@@ -118,6 +118,8 @@ export interface CleanRow {
   readonly windowEvents: number;
   readonly sessionStartMs: number;
   readonly sessionEvents: number;
+  readonly score: number | null;
+  readonly enrichment: string | null;
 }
 
 export interface LateRow extends CleanRow {
@@ -175,6 +177,8 @@ export function cleanRows(columns: CleanColumns): CleanRow[] {
     windowEvents: columns.windowEvents[i]!,
     sessionStartMs: columns.sessionStartMs[i]!,
     sessionEvents: columns.sessionEvents[i]!,
+    score: numberAt(columns.score, i),
+    enrichment: wordAt(columns.enrichment, i),
   }));
 }
 

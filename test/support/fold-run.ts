@@ -1,4 +1,5 @@
 /** Runs the real fold over a log, in any packaging, and reads its output records back as rows, checking what every reader relies on. */
+import { createHash } from "node:crypto";
 import { expect } from "vitest";
 import { createFold, restoreFold, type ColumnFold } from "#processor/fold/partition-fold.ts";
 import type { FoldOptions, InputRecord, OutputRecord } from "#processor/model/ports.ts";
@@ -7,7 +8,7 @@ import { encodeControl } from "#shared/events/control.ts";
 import { HEADERS } from "#shared/events/names.ts";
 import type { Progress } from "#shared/events/progress.ts";
 import { cleanRows, eventColumns, lateRows, windowRows } from "./event-batch.ts";
-import type { FoldOutput, LogBlock, LogEntry } from "./naive-fold.ts";
+import type { FoldOutput, LogBlock, LogEntry, NaiveEnrichment } from "./naive-fold.ts";
 
 export const FOLD_OPTIONS: FoldOptions = {
   generation: 1,
@@ -51,9 +52,22 @@ export function inputRecord(entry: LogEntry, offset: number, options: FoldOption
     ];
     return { offset, timestampMs: entry.logTimeMs, value, headers };
   }
+  if (entry.kind === "enrichment") {
+    const bytes = enrichmentBytes(entry.table);
+    const { value, headers } = encodeControl({ kind: "enrichment", version: entry.table.version, sha256: sha256Of(bytes) });
+    return { offset, timestampMs: entry.logTimeMs, value, headers };
+  }
   const { logTimeMs, ...control } = entry;
   const { value, headers } = encodeControl(control);
   return { offset, timestampMs: logTimeMs, value, headers };
+}
+
+export function enrichmentBytes(table: NaiveEnrichment): Uint8Array {
+  return encoder.encode(JSON.stringify(table));
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 export function headerText(record: OutputRecord, key: string): string | null {
@@ -65,7 +79,7 @@ export function runFold(log: readonly LogEntry[], options: FoldOptions = FOLD_OP
   let fold = createFold(options);
   const records: OutputRecord[] = [];
   for (const [i, entry] of log.entries()) {
-    fold.apply(inputRecord(entry, i, options));
+    fold.apply(inputRecord(entry, i, options), entry.kind === "enrichment" ? enrichmentBytes(entry.table) : undefined);
     if (packaging.endsEpoch?.(i) ?? false) records.push(...fold.takeOutputs());
     if (packaging.restores?.(i) ?? false) {
       records.push(...fold.takeOutputs());

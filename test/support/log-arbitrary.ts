@@ -1,7 +1,7 @@
 /** Random logs of events.valid for property tests: few users and ids, so that duplicates, conflicts, merges and bridges are common. */
 import fc from "fast-check";
 import type { EventRow } from "./event-batch.ts";
-import type { LogEntry } from "./naive-fold.ts";
+import type { LogEntry, NaiveEnrichment } from "./naive-fold.ts";
 
 /** Not on a window's edge, so that events fall on both sides of several. */
 const T0 = 1_700_000_000_000 - (1_700_000_000_000 % 3_600_000) + 3_480_000;
@@ -15,10 +15,19 @@ interface Step {
   readonly verdict: "ok" | "reject" | "warning";
   readonly repeats: number | null;
   readonly text: string | null;
-  readonly control: "tick" | "rules" | "none";
+  readonly control: "tick" | "rules" | "enrichment" | "none";
+  readonly properties: string;
   readonly logMs: number;
   readonly endsBlock: boolean;
 }
+
+const PLANS = { gold: { tier: "1", region: "eu" }, silver: { tier: "2" }, "7": { tier: "ß" }, "": {} };
+const TABLES: readonly Omit<NaiveEnrichment, "version">[] = [
+  { key: "source", rows: { "source-1": { region: "eu" }, "source-2": { region: "us", tier: "2" } } },
+  { key: "event_type", rows: { purchase: { kind: "sale" } } },
+  { key: "/properties/plan", rows: PLANS },
+  { key: "/properties/in/plan", rows: PLANS },
+];
 
 const HUGE_ID = 0xfedcba9876543210n;
 
@@ -46,12 +55,20 @@ const step: fc.Arbitrary<Step> = fc.record({
   text: fc.option(fc.constantFrom("", "a", "ß and more", "x".repeat(60))),
   control: fc.oneof(
     { weight: 15, arbitrary: fc.constantFrom("none" as const) },
-    { weight: 1, arbitrary: fc.constantFrom("tick" as const, "rules" as const) },
+    { weight: 1, arbitrary: fc.constantFrom("tick" as const, "rules" as const, "enrichment" as const) },
+  ),
+  properties: fc.constantFrom(
+    "{}",
+    '{"plan":"gold"}',
+    '{ "x" : [1,{"plan":"no"}], "plan" : "si\\u006cver" }',
+    '{"\\u0070lan":7,"in":{"plan":"gold"}}',
+    '{"in":{"plan":"silver","y":"}"},"plan":null}',
   ),
   logMs: fc.oneof(
     { weight: 4, arbitrary: fc.constant(0) },
     { weight: 4, arbitrary: fc.integer({ min: 0, max: 800 }) },
     { weight: 1, arbitrary: fc.integer({ min: -50, max: 20_000 }) },
+    { weight: 1, arbitrary: fc.constantFrom(3_600_000, 8_000_000) },
   ),
   endsBlock: fc.boolean(),
 });
@@ -84,6 +101,7 @@ function buildLog(steps: readonly Step[], drains: boolean, firstOffset: number):
             value: s.value,
             sessionId: s.text,
             deviceInfo: s.text,
+            properties: s.properties,
             eventType: i % 3 === 0 ? "purchase" : "click",
             source: s.text === null ? null : `source-${s.user}`,
             verdict: s.verdict,
@@ -96,6 +114,7 @@ function buildLog(steps: readonly Step[], drains: boolean, firstOffset: number):
     if (s.endsBlock || s.control !== "none") endBlock();
     logTimeMs += s.endsBlock || s.control !== "none" ? s.logMs : 0;
     if (s.control === "tick") log.push({ kind: "tick", logTimeMs, now: newestMs + 7_000 });
+    if (s.control === "enrichment") log.push({ kind: "enrichment", logTimeMs, table: { version: i, ...TABLES[i % TABLES.length]! } });
     if (s.control === "rules") log.push({ kind: "rules", logTimeMs, version: i });
   }
   endBlock();

@@ -14,7 +14,15 @@ export type LogEntry =
   | LogBlock
   | { readonly kind: "tick"; readonly logTimeMs: number; readonly now: number }
   | { readonly kind: "drain"; readonly logTimeMs: number }
-  | { readonly kind: "rules"; readonly logTimeMs: number; readonly version: number };
+  | { readonly kind: "rules"; readonly logTimeMs: number; readonly version: number }
+  | { readonly kind: "enrichment"; readonly logTimeMs: number; readonly table: NaiveEnrichment };
+
+/** As the object says it (processor/operators/enrichment-table.ts). */
+export interface NaiveEnrichment {
+  readonly version: number;
+  readonly key: string;
+  readonly rows: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
 
 export interface NaiveOptions {
   readonly historical: boolean;
@@ -23,6 +31,15 @@ export interface NaiveOptions {
   readonly dedupHorizonMs: number;
   readonly cutRows: number;
   readonly cutMs: number;
+  readonly score?: { readonly alpha: number; readonly warmUp: number; readonly threshold: number; readonly forgetMs: number };
+  readonly hopping?: keyof typeof HOPPING;
+}
+
+interface Usual {
+  values: number;
+  mean: number;
+  variance: number;
+  hour: number;
 }
 
 export interface FoldOutput {
@@ -47,7 +64,8 @@ interface OpenWindow {
 
 const GAP_MS = 30_000;
 const SIZES = { tumbling_5m: 300_000, tumbling_1h: 3_600_000 } as const;
-const KIND_ORDER = ["tumbling_5m", "tumbling_1h", "session_30s"];
+const HOPPING = { hopping_5m_1m: [300_000, 60_000], hopping_10m_1m: [600_000, 60_000], hopping_1h_5m: [3_600_000, 300_000] } as const;
+const KIND_ORDER = ["tumbling_5m", "tumbling_1h", ...Object.keys(HOPPING), "session_30s"];
 
 export class NaiveFold {
   readonly output: FoldOutput = {
@@ -65,6 +83,12 @@ export class NaiveFold {
   readonly #seen = new Map<string, { fingerprint: number; logTimeMs: number }[]>();
   #open = new Map<string, OpenWindow>();
   #sessions: WindowRow[] = [];
+  /** By user and start, each with the place of its first event. */
+  readonly #panes = new Map<string, OpenWindow>();
+  /** Ends of hopping windows that events have been counted in. */
+  readonly #hopEnds = new Set<number>();
+  readonly #usual = new Map<bigint, Usual>();
+  #enrichment: NaiveEnrichment | null = null;
   #logTimeMs = 0;
   #cut = { number: 1, rows: 0, firstLogMs: 0 };
   #order = 0;
@@ -78,7 +102,8 @@ export class NaiveFold {
     if (this.#cut.rows > 0 && this.#logTimeMs >= this.#cut.firstLogMs + this.#options.cutMs) this.#endCut();
     if (entry.kind === "block") for (const row of entry.rows) this.#row(row);
     else if (entry.kind === "rules") this.output.rulesVersion = entry.version;
-    else if (entry.kind === "drain") this.#raise(Math.max(...this.#allOpen().map((row) => row.windowEndMs), -Infinity));
+    else if (entry.kind === "enrichment") this.#enrichment = entry.table;
+    else if (entry.kind === "drain") this.#raise(Math.max(...this.#allOpen().map((row) => row.windowEndMs), ...this.#hopEnds, -Infinity));
     else if (!this.#options.historical) this.#raise(entry.now - this.#options.outOfOrdernessMs - this.#options.idleMarginMs);
   }
 
@@ -104,31 +129,51 @@ export class NaiveFold {
     }
     this.#seen.set(id, [{ fingerprint, logTimeMs: this.#logTimeMs }]);
     const timeMs = columns.eventTimeMs[0]!;
-    const [base] = cleanRows({ ...columns, ...ZERO, logTimeMs: Float64Array.of(this.#logTimeMs), rows: 1 });
+    const [plain] = cleanRows({ ...columns, ...ZERO, logTimeMs: Float64Array.of(this.#logTimeMs), rows: 1 });
+    const base = Object.assign(plain!, { enrichment: this.#attributes(plain!) });
     const watermarkMs = this.output.watermarkMs ?? -Infinity;
     const windowStartMs = Math.floor(timeMs / SIZES.tumbling_5m) * SIZES.tumbling_5m;
-    const near = this.#sessions.filter((s) => s.userId === base!.userId && timeMs > s.firstEventMs - GAP_MS && timeMs < s.windowEndMs);
+    const near = this.#sessions.filter((s) => s.userId === base.userId && timeMs > s.firstEventMs - GAP_MS && timeMs < s.windowEndMs);
     const isBehindWindow = windowStartMs + SIZES.tumbling_5m <= watermarkMs;
-    if (isBehindWindow || (timeMs + GAP_MS <= watermarkMs && near.length === 0)) {
+    const [sizeMs, hopMs] = this.#options.hopping === undefined ? [0, Infinity] : HOPPING[this.#options.hopping];
+    const paneStartMs = hopMs === Infinity ? 0 : Math.floor(timeMs / hopMs) * hopMs;
+    const isBehindPane = paneStartMs + hopMs <= watermarkMs;
+    if (isBehindWindow || isBehindPane || (timeMs + GAP_MS <= watermarkMs && near.length === 0)) {
       counts.late++;
-      const [kind, start] = isBehindWindow ? (["tumbling_5m", windowStartMs] as const) : (["session_30s", timeMs] as const);
-      this.output.late.push({ ...base!, lateKind: kind, lateWindowStartMs: start });
+      let [kind, start]: [WindowRow["kind"], number] = isBehindWindow ? ["tumbling_5m", windowStartMs] : ["session_30s", timeMs];
+      if (!isBehindWindow && isBehindPane) [kind, start] = [this.#options.hopping!, paneStartMs + hopMs - sizeMs];
+      this.output.late.push({ ...base, lateKind: kind, lateWindowStartMs: start });
       return;
     }
     counts.clean++;
-    const window = this.#tumbling("tumbling_5m", base!.userId, windowStartMs);
-    include(window.row, timeMs, base!.value);
-    const session = this.#joinSession(near, base!.userId, timeMs);
-    include(session, timeMs, base!.value);
+    const window = this.#tumbling("tumbling_5m", base.userId, windowStartMs);
+    include(window.row, timeMs, base.value);
+    const session = this.#joinSession(near, base.userId, timeMs);
+    include(session, timeMs, base.value);
     session.windowEndMs = session.lastEventMs + GAP_MS;
     session.windowStartMs = session.firstEventMs;
+    if (this.#options.hopping !== undefined) {
+      const key = `${paneStartMs} ${base.userId}`;
+      const pane = this.#panes.get(key) ?? {
+        row: emptyWindow(this.#options.hopping, base.userId, paneStartMs, paneStartMs + hopMs),
+        order: this.#order++,
+      };
+      this.#panes.set(key, pane);
+      include(pane.row, timeMs, base.value);
+      for (let endMs = paneStartMs + hopMs; endMs <= paneStartMs + sizeMs; endMs += hopMs) this.#hopEnds.add(endMs);
+    }
+    const distance = base.value === null ? null : this.#distance(base.userId, base.value);
+    if (base.value === null) this.#touchUser(base.userId);
+    const isFar = distance !== null && Math.abs(distance) > (this.#options.score ?? SCORE).threshold;
     if (this.#cut.rows === 0) this.#cut.firstLogMs = this.#logTimeMs;
     this.#cut.rows++;
     this.output.clean.push({
-      ...base!,
+      ...base,
       windowEvents: window.row.events,
       sessionStartMs: session.firstEventMs,
       sessionEvents: session.events,
+      score: distance,
+      reason: base.reason ?? (isFar ? "anomaly.score" : null),
       cut: this.#cut.number,
     });
     if (this.#cut.rows === this.#options.cutRows) this.#endCut();
@@ -157,6 +202,7 @@ export class NaiveFold {
       const candidates = [
         ...[...this.#open.entries()].map(([key, { row, order }]) => ({ key, row, order })),
         ...this.#sessions.map((row) => ({ key: null, row, order: 0 })),
+        ...this.#nextHopping().map((row, order) => ({ key: "", row, order })),
       ].filter(({ row }) => row.windowEndMs <= timeMs);
       if (candidates.length === 0) return;
       candidates.sort(
@@ -173,12 +219,84 @@ export class NaiveFold {
         valueMax: row.valueCount === 0 ? null : row.valueMax,
       });
       if (key === null) this.#sessions = this.#sessions.filter((session) => session !== row);
-      else this.#open.delete(key);
+      else if (key !== "") this.#open.delete(key);
+      else this.#hopClosed(candidates.filter((candidate) => candidate.key === "").length === 1, row.windowEndMs);
       if (row.kind === "tumbling_5m") {
         const hourStartMs = Math.floor(row.windowStartMs / SIZES.tumbling_1h) * SIZES.tumbling_1h;
         absorb(this.#tumbling("tumbling_1h", row.userId, hourStartMs).row, row);
       }
     }
+  }
+
+  /** Users of the next hopping window that are not yet emitted, in their order. */
+  #nextHopping(): WindowRow[] {
+    if (this.#options.hopping === undefined || this.#hopEnds.size === 0) return [];
+    const endMs = Math.min(...this.#hopEnds);
+    const [sizeMs] = HOPPING[this.#options.hopping];
+    const panes = [...this.#panes.values()].filter(({ row }) => row.windowStartMs >= endMs - sizeMs && row.windowStartMs < endMs);
+    panes.sort((a, b) => a.row.windowStartMs - b.row.windowStartMs || a.order - b.order);
+    const users = new Map<bigint, WritableWindow>();
+    for (const { row } of panes) {
+      const window = users.get(row.userId) ?? emptyWindow(this.#options.hopping, row.userId, endMs - sizeMs, endMs);
+      absorb(window, row);
+      users.set(row.userId, window);
+    }
+    return [...users.values()].slice(this.#hopEmitted);
+  }
+
+  #hopEmitted = 0;
+
+  #hopClosed(isLast: boolean, endMs: number): void {
+    this.#hopEmitted = isLast ? 0 : this.#hopEmitted + 1;
+    if (isLast) this.#hopEnds.delete(endMs);
+  }
+
+  #touchUser(userId: bigint): Usual {
+    const hour = Math.floor(this.#logTimeMs / 3_600_000);
+    const known = this.#usual.get(userId);
+    const isForgotten = known === undefined || hour - known.hour >= Math.ceil((this.#options.score ?? SCORE).forgetMs / 3_600_000) + 1;
+    const usual = isForgotten ? { values: 0, mean: 0, variance: 0, hour } : known;
+    usual.hour = hour;
+    this.#usual.set(userId, usual);
+    return usual;
+  }
+
+  /** null = too few values. */
+  #distance(userId: bigint, value: number): number | null {
+    const { alpha, warmUp, threshold } = this.#options.score ?? SCORE;
+    const usual = this.#touchUser(userId);
+    const { values, mean, variance } = usual;
+    usual.values++;
+    if (values === 0) {
+      Object.assign(usual, { mean: value, variance: 0 });
+      return null;
+    }
+    const spread = Math.max(Math.sqrt(variance), Math.abs(mean) * 0.01);
+    const distance = value === mean ? 0 : (value - mean) / spread;
+    const isWarm = values >= warmUp;
+    const step =
+      isWarm && spread > 0 && Math.abs(value - mean) > threshold * spread ? Math.sign(value - mean) * threshold * spread : value - mean;
+    const weight = values + 1 < 1 / alpha ? 1 / (values + 1) : alpha;
+    Object.assign(usual, { mean: mean + weight * step, variance: (1 - weight) * (variance + step * (weight * step)) });
+    return isWarm ? Math.max(-1e6, Math.min(1e6, distance)) : null;
+  }
+
+  #attributes(row: CleanRow): string | null {
+    const table = this.#enrichment;
+    if (table === null) return null;
+    let key: unknown = table.key === "source" ? row.source : row.eventType;
+    if (table.key.startsWith("/")) {
+      key = row.properties === null ? null : JSON.parse(row.properties);
+      for (const part of table.key.split("/").slice(2))
+        key = typeof key === "object" && key !== null ? (key as Record<string, unknown>)[part] : null;
+    }
+    const found =
+      typeof key === "string" || typeof key === "number" || typeof key === "boolean"
+        ? Object.entries(table.rows).find(([name]) => name === String(key))
+        : undefined;
+    return found === undefined
+      ? null
+      : JSON.stringify(Object.fromEntries(Object.entries(found[1]).toSorted(([a], [b]) => (a < b ? -1 : 1))));
   }
 
   #allOpen(): WindowRow[] {
@@ -206,7 +324,11 @@ const ZERO = {
   windowEvents: Uint32Array.of(0),
   sessionStartMs: Float64Array.of(0),
   sessionEvents: Uint32Array.of(0),
+  score: Float64Array.of(Number.NaN),
+  enrichment: { codes: Int16Array.of(-1), values: [] },
 };
+
+const SCORE = { alpha: 0.02, warmUp: 30, threshold: 4, forgetMs: 86_400_000 };
 
 type WritableWindow = { -readonly [K in keyof WindowRow]: WindowRow[K] };
 

@@ -1,6 +1,6 @@
 /** Made-up rows of events.clean, each a function of its number. */
 import type { CleanColumns } from "#shared/events/columns.ts";
-import { type EventRow, eventColumns } from "./event-batch.ts";
+import { dictionaryColumn, type EventRow, eventColumns } from "./event-batch.ts";
 
 /** 2026-11-30T23:59:00Z: a minute before the month ends. */
 export const BASE_MS = Date.UTC(2026, 10, 30, 23, 59);
@@ -31,6 +31,10 @@ export function rowOf(oseq: number, spacingMs = 100): SinkRow {
   };
 }
 
+export function enrichmentOf(oseq: number): string | null {
+  return oseq % 4 === 0 ? `{"region":"r${oseq % 3}"}` : null;
+}
+
 export function cleanColumns(rows: readonly SinkRow[]): CleanColumns {
   const { fingerprint: _f, verdict: _v, pointer: _p, rawKey: _k, raw: _r, headers: _h, ...shared } = eventColumns(rows);
   return {
@@ -39,5 +43,7 @@ export function cleanColumns(rows: readonly SinkRow[]): CleanColumns {
     windowEvents: Uint32Array.from(rows, ({ oseq }) => oseq),
     sessionStartMs: Float64Array.from(rows, () => BASE_MS),
     sessionEvents: Uint32Array.from(rows, ({ oseq }) => oseq + 1),
+    score: Float64Array.from(rows, ({ oseq }) => (oseq % 3 === 0 ? oseq / 8 : Number.NaN)),
+    enrichment: dictionaryColumn(rows.map(({ oseq }) => enrichmentOf(oseq))),
   };
 }

@@ -26,6 +26,11 @@ const CONTINUATION = 0xffffffff;
 const DICTIONARY = batchTemplate(HEADER.dictionaryBatch, 1, 3);
 const encoder = new TextEncoder();
 
+/** So many bytes, of any content, that begin at a multiple of 8 in their buffer. */
+export type Allocate = (sizeBytes: number) => Uint8Array;
+
+const allocateFresh: Allocate = (sizeBytes) => new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
+
 interface Layout {
   /** Null count per column. */
   readonly nulls: Float64Array;
@@ -39,6 +44,7 @@ export function encodeColumns(
   rows: number,
   columns: readonly ArrowColumn[],
   metadata: ArrowMetadata = [],
+  allocate: Allocate = allocateFresh,
 ): Uint8Array {
   assert(columns.length === schema.fields.length, "one column per field");
   const head = schemaMessage(schema, metadata);
@@ -56,7 +62,7 @@ export function encodeColumns(
     }
   }
   // Not zeroed: every byte below is written, padding included (I1).
-  const out = new StreamBuffer(size);
+  const out = new StreamBuffer(allocate(size));
   out.message(head);
   for (let index = 0; index < columns.length; index++) {
     const body = dictionaries[index]!;
@@ -102,11 +108,10 @@ class StreamBuffer {
   readonly view: DataView;
   at = 0;
 
-  constructor(size: number) {
-    const { buffer } = Buffer.allocUnsafeSlow(size);
-    this.bytes = new Uint8Array(buffer);
-    this.words = new Int32Array(buffer, 0, size >> 2);
-    this.view = new DataView(buffer);
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   /** Appends the metadata of a message and returns its position, so that the caller can patch it. */

@@ -96,6 +96,8 @@ function cleanColumns(all: readonly Row[]): CleanColumns {
     windowEvents: Uint32Array.from(all, (one) => one.count),
     sessionStartMs: doubles(all, (one) => one.time),
     sessionEvents: Uint32Array.from(all, (one) => one.low),
+    score: doubles(all, (one) => one.value),
+    enrichment: dictionaryOf(all.map((one) => one.other)),
   };
 }
 

@@ -1,22 +1,33 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { FoldOptions } from "#processor/model/ports.ts";
-import type { EventRow } from "#test/support/event-batch.ts";
-import { runFold, splitBlocks, type FoldRun } from "#test/support/fold-run.ts";
+import { decodeWindows } from "#shared/events/block.ts";
+import type { FoldOptions, OutputRecord } from "#processor/model/ports.ts";
+import { HOPPING } from "#processor/windowing/window-rules.ts";
+import { windowRows, type EventRow, type WindowRow } from "#test/support/event-batch.ts";
+import { inputRecord, runFold, splitBlocks, type FoldRun } from "#test/support/fold-run.ts";
 import { logArbitrary } from "#test/support/log-arbitrary.ts";
 import { NaiveFold, type LogEntry } from "#test/support/naive-fold.ts";
 
-const optionsArbitrary: fc.Arbitrary<FoldOptions> = fc.record({
-  generation: fc.constant(1),
-  partition: fc.constant(3),
-  historical: fc.boolean(),
-  outOfOrdernessMs: fc.constantFrom(0, 5_000, 50_000, 400_000),
-  idleMarginMs: fc.constantFrom(0, 5_000),
-  dedupHorizonMs: fc.constantFrom(1_000, 600_000),
-  cutRows: fc.constantFrom(1, 3, 65_536),
-  cutMs: fc.constantFrom(10, 1_000),
-  maxRecordBytes: fc.constantFrom(8_500, 10_000, 900_000),
-});
+const optionsArbitrary: fc.Arbitrary<FoldOptions> = fc
+  .record({
+    generation: fc.constant(1),
+    partition: fc.constant(3),
+    historical: fc.boolean(),
+    outOfOrdernessMs: fc.constantFrom(0, 5_000, 50_000, 400_000),
+    idleMarginMs: fc.constantFrom(0, 5_000),
+    dedupHorizonMs: fc.constantFrom(1_000, 600_000),
+    cutRows: fc.constantFrom(1, 3, 65_536),
+    cutMs: fc.constantFrom(10, 1_000),
+    maxRecordBytes: fc.constantFrom(8_500, 10_000, 900_000),
+    score: fc.record({
+      alpha: fc.constantFrom(0.02, 0.3),
+      warmUp: fc.constantFrom(1, 3),
+      threshold: fc.constantFrom(1, 2.5),
+      forgetMs: fc.constantFrom(3_600_000, 86_400_000),
+    }),
+    hopping: fc.constantFrom("hopping_5m_1m" as const, "hopping_10m_1m" as const, "hopping_1h_5m" as const, undefined),
+  })
+  .map(({ hopping, ...options }) => (hopping === undefined ? options : Object.assign(options, { hopping })));
 
 /** A decision per place, the same for the same place. */
 const decisions = fc.infiniteStream(fc.boolean()).map((stream) => {
@@ -94,11 +105,15 @@ describe("the fold", () => {
     );
   });
 
-  test("puts every clean event into one window of each kind once all are closed", () => {
+  test("puts every clean event into one window of each kind once all are closed, and into size / hop hopping windows", () => {
     fc.assert(
       fc.property(logArbitrary, optionsArbitrary, (log, options) => {
         const end: LogEntry = { kind: "drain", logTimeMs: log.at(-1)!.logTimeMs };
         const { output, progress } = runFold([...log, end], options);
+        const hopping = output.windows.filter((row) => row.kind.startsWith("hopping"));
+        const overlap = options.hopping === undefined ? 0 : HOPPING[options.hopping].sizeMs / HOPPING[options.hopping].hopMs;
+        expect(hopping.reduce((sum, row) => sum + row.events, 0)).toBe(progress.counts.clean * overlap);
+        expect(new Set(hopping.map((row) => `${row.userId} ${row.windowStartMs}`)).size).toBe(hopping.length);
         for (const kind of ["tumbling_5m", "tumbling_1h", "session_30s"]) {
           const rows = output.windows.filter((row) => row.kind === kind);
           expect(rows.reduce((sum, row) => sum + row.events, 0)).toBe(progress.counts.clean);
@@ -108,6 +123,35 @@ describe("the fold", () => {
         }
       }),
       { numRuns: 60 },
+    );
+  });
+
+  test("is never due too late: a tick just before closes nothing, and ticks at the due times alone close everything, each window within a second", () => {
+    fc.assert(
+      fc.property(logArbitrary, optionsArbitrary, (log, mixed) => {
+        const options = { ...mixed, historical: false };
+        const { fold } = runFold(log, options);
+        const tick = (nowMs: number): OutputRecord[] => {
+          fold.apply(inputRecord({ kind: "tick", logTimeMs: nowMs, now: nowMs }, 0, options));
+          return fold.takeOutputs();
+        };
+        const closed: WindowRow[] = [];
+        const boundMs = options.outOfOrdernessMs + options.idleMarginMs;
+        for (let dueMs = fold.nextDueMs, ticks = 0; dueMs < Infinity; dueMs = fold.nextDueMs, ticks++) {
+          if (dueMs > fold.progress().logTimeMs) expect(tick(dueMs - 1)).toEqual([]);
+          const windows = tick(dueMs).flatMap((record) => (record.role === "windows" ? windowRows(decodeWindows(record.value!)) : []));
+          // A session's due time is known to the bucket of a second only.
+          expect(windows.every(({ windowEndMs }) => dueMs - (windowEndMs + boundMs) < 1_024)).toBe(true);
+          closed.push(...windows);
+          expect(fold.nextDueMs).toBeGreaterThan(dueMs);
+          expect(ticks).toBeLessThan(2_000);
+        }
+        expect(fold.hasOpenWork).toBe(false);
+        const drained = runFold([...log, { kind: "drain", logTimeMs: log.at(-1)!.logTimeMs }], options).output.windows;
+        expect(closed).toEqual(drained.slice(drained.length - closed.length));
+        expect(closed.length).toBe(drained.length - runFold(log, options).output.windows.length);
+      }),
+      { numRuns: 40 },
     );
   });
 });

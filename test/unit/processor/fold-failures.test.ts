@@ -64,7 +64,7 @@ describe("the fold stops", () => {
 
   test.each([
     ["ids", (n: number) => ({ eventId: n + 1, userId: 1 })],
-    ["tumbling_5m", (n: number) => ({ eventId: n + 1 })],
+    ["users", (n: number) => ({ eventId: n + 1 })],
     ["session_30s", (n: number) => ({ eventId: n + 1, eventTimeMs: T0 + n * 30_000, userId: 1 })],
   ])("when the table %s is full, naming it and the setting", (table, more) => {
     const options = { ...FOLD_OPTIONS, maxTableRows: 50, outOfOrdernessMs: 3_600_000, dedupHorizonMs: table === "ids" ? 600_000 : 1_000 };
@@ -98,6 +98,8 @@ describe("a snapshot", () => {
     const shifted = new Uint8Array(bytes.length + 3).subarray(3);
     shifted.set(bytes);
     expect(Buffer.compare(restoreFold(options, shifted).snapshot(), bytes)).toBe(0);
+    const pooled = Buffer.concat([Buffer.alloc(5), bytes]).subarray(5);
+    expect(Buffer.compare(restoreFold(options, pooled).snapshot(), bytes)).toBe(0);
   });
 
   test("is refused when any single byte is wrong, and the damaged section is named", () => {

@@ -207,7 +207,15 @@ describe("dead letters", () => {
     expect(letter!.key).toEqual(encoder.encode("7"));
     expect(letter!.value).toEqual(raw);
     expect(letter!.headers.slice(0, 3)).toEqual(headers);
-    const told = [HEADERS.reason, HEADERS.pointer, HEADERS.source, HEADERS.rulesVersion, HEADERS.replays, HEADERS.oseq, HEADERS.count];
+    const told = [
+      HEADERS.reason,
+      HEADERS.pointer,
+      HEADERS.source,
+      HEADERS.letterRulesVersion,
+      HEADERS.replays,
+      HEADERS.oseq,
+      HEADERS.count,
+    ];
     expect(told.map((key) => headerText(letter!, key))).toEqual(["encoding", "@0", "events.raw/3/41", "7", "0", "1", "1"]);
     expect(progress.counts).toMatchObject({ raw: 1, deadLettered: 1 });
     expect(progress.watermarkMs).toBeNull();
@@ -309,14 +317,14 @@ describe("progress", () => {
       watermarkMs: T0 + 395_000,
       logTimeMs: T0 + 9,
       hash: runFold(log, FOLD_OPTIONS, { endsEpoch: () => true }).progress.hash,
-      foldVersion: 1,
+      foldVersion: 2,
       rulesVersion: 12,
       cut: 1,
       counts: { raw: 5, clean: 2, deadLettered: 1, duplicate: 1, late: 1, redelivered: 1 },
     });
   });
 
-  test("has the hash that fold version 1 has always had: if this fails on purpose, FOLD_VERSION must grow", () => {
+  test("has the hash that fold version 2 has always had: if this fails on purpose, FOLD_VERSION must grow", () => {
     expect(runFold(log).progress.hash).toBe("8899d7ade1f19531");
   });
 
