@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Config } from "#shared/config/config.ts";
 import { say, seconds, step, within } from "./console.ts";
 import { startNodeService } from "./node-service.ts";
-import { prepareClickhouse, prepareKafka, preparePostgres } from "./preparation.ts";
+import { prepareClickhouse, prepareKafka, preparePostgres, prepareRules } from "./preparation.ts";
 import { serverPart } from "./server-part.ts";
 import { SERVER_NAMES } from "./services/servers.ts";
 import { freePorts, isPortFree } from "./services/port.ts";
@@ -34,10 +34,18 @@ interface ServiceSpec {
 
 const SERVICES: readonly ServiceSpec[] = [
   { name: "validator", entry: "local/lambda-twin/main.ts" },
-  { name: "processor", entry: "processor/main.ts" },
   { name: "sinks", entry: "sinks/main.ts" },
   { name: "status", entry: "dashboard/server/main.ts" },
 ];
+
+/** Each under its own name, so that one that is started again takes its partitions over at once. */
+function processorsOf(config: Config): readonly { readonly spec: ServiceSpec; readonly config: Config }[] {
+  return Array.from({ length: config.processors }, (_, i) => {
+    const name = i === 0 ? "processor" : `processor-${i + 1}`;
+    const metricsPort = config.metricsPort === 0 ? 0 : config.metricsPort + i;
+    return { spec: { name, entry: "processor/main.ts" }, config: { ...config, processorInstance: name, metricsPort } };
+  });
+}
 
 export class Pipeline {
   readonly #options: PipelineOptions;
@@ -74,9 +82,14 @@ export class Pipeline {
       prepare("tables", prepareClickhouse(this.#config)),
       prepare("metadata", preparePostgres(this.#config)),
     ]);
+    await prepare("rules", prepareRules(this.#config));
     this.#writeState();
     const statusPort = await this.#statusPort();
-    await Promise.all(SERVICES.map((spec) => this.#startService(spec, { ...this.#config, statusPort })));
+    const config = { ...this.#config, statusPort };
+    await Promise.all([
+      ...processorsOf(config).map((each) => this.#startService(each.spec, each.config)),
+      ...SERVICES.map((spec) => this.#startService(spec, config)),
+    ]);
     this.#writeState();
   }
 
@@ -135,7 +148,7 @@ export class Pipeline {
   }
 
   #writeState(): void {
-    const { lane, generation, historical, partitions, kafka, clickhouse, clickhouseDatabase, postgres, redis } = this.#config;
+    const { lane, generation, historical, partitions, rulesUrl, kafka, clickhouse, clickhouseDatabase, postgres, redis } = this.#config;
     const { dataDir } = this.#options;
     writeLocalState(dataDir, {
       pid: process.pid,
@@ -145,6 +158,7 @@ export class Pipeline {
       generation,
       historical,
       partitions,
+      rulesUrl,
       kafka,
       clickhouse,
       clickhouseDatabase,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { runFlights } from "#loadgen/flights.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import { environmentOf, processFlags } from "#shared/config/config.ts";
 import { OperatingError } from "#shared/kernel/errors.ts";
 import { say, seconds, step } from "./console.ts";
@@ -44,7 +45,7 @@ export async function runForAWhile(run: Run): Promise<number> {
 export async function runRecorded(run: Run): Promise<number> {
   const { config } = run.pipeline;
   banner(run, undefined);
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-flights" });
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-flights" });
   try {
     await step(
       "flights",
@@ -111,7 +112,7 @@ async function settle(run: Run): Promise<number> {
 /** @throws OperatingError code DRAIN_TIMEOUT. */
 async function drained({ pipeline, stop }: Run): Promise<InFlight> {
   const { config } = pipeline;
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-starter" });
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-starter" });
   try {
     const deadline = performance.now() + DRAIN_LIMIT_MS;
     let last: InFlight | undefined;

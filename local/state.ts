@@ -12,7 +12,17 @@ const STATUS_FILE = "status.json";
 /** The part of the configuration that a stranger needs, and the starter's pid. */
 export interface LocalState extends Pick<
   Config,
-  "lane" | "generation" | "historical" | "partitions" | "dataDir" | "kafka" | "clickhouse" | "clickhouseDatabase" | "postgres" | "redis"
+  | "lane"
+  | "generation"
+  | "historical"
+  | "partitions"
+  | "dataDir"
+  | "rulesUrl"
+  | "kafka"
+  | "clickhouse"
+  | "clickhouseDatabase"
+  | "postgres"
+  | "redis"
 > {
   readonly pid: number;
   /** The status page; empty while there is none. */

@@ -1,40 +1,26 @@
 /**
- * The processor: owns every partition of its lane, one task each. `node processor/main.ts rebuild-progress PARTITION` gives one partition its
- * lost position back and leaves.
+ * The processor: works on the partitions of its lane that its group assigns to it, one task each. `node processor/main.ts rebuild-progress
+ * PARTITION` gives one partition its lost position back and leaves. This file is also the entry of its worker threads, so that a bundle is one file.
  */
-import { join } from "node:path";
+import { availableParallelism } from "node:os";
+import { isMainThread } from "node:worker_threads";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { GroupMembership } from "#shared/clients/kafka/group-membership.ts";
+import { type KafkaAccess, kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import type { Kafka } from "#shared/clients/kafka/types.ts";
 import type { Config } from "#shared/config/config.ts";
-import { topicName } from "#shared/events/names.ts";
-import { ConfigError, describeError, OperatingError } from "#shared/kernel/errors.ts";
+import { groupId, topicName } from "#shared/events/names.ts";
+import { ConfigError, describeError, toError } from "#shared/kernel/errors.ts";
 import { runService, type ServiceContext } from "#shared/telemetry/service.ts";
-import { openFolderStore } from "./checkpoint/folder-store.ts";
-import { resolveStart } from "./checkpoint/resolve.ts";
-import { zstdCodec } from "./checkpoint/snapshot-codec.ts";
-import { FOLD_VERSION } from "./fold/fold-state.ts";
-import { createFold, restoreFold } from "./fold/partition-fold.ts";
-import type { FoldOptions } from "./model/ports.ts";
+import { PartitionOwner } from "./assignment/partition-owner.ts";
+import { assignSticky, STICKY_PROTOCOL } from "./assignment/sticky-assignor.ts";
+import { type Confirm, LocalHost, type TaskHost } from "./assignment/task-host.ts";
+import { taskMaker } from "./assignment/task-maker.ts";
+import { runWorker } from "./assignment/worker.ts";
+import { WorkerPool } from "./assignment/worker-pool.ts";
+import { openProcessMetrics } from "./observe/process-metrics.ts";
 import { systemClock } from "./runtime/clock.ts";
-import { PartitionTask, type TaskEnd } from "./runtime/partition-task.ts";
-import type { FoldFactory, TaskOptions } from "./runtime/ports.ts";
 import { rebuildProgress } from "./runtime/rebuild-progress.ts";
-
-function foldsOf(config: Config, partition: number): FoldFactory {
-  const { generation, historical, outOfOrdernessMs, idleMarginMs, dedupHorizonMs, cutRows, cutMs, maxTableRows } = config;
-  const options: FoldOptions = {
-    generation,
-    partition,
-    historical,
-    outOfOrdernessMs,
-    idleMarginMs,
-    dedupHorizonMs,
-    cutRows,
-    cutMs,
-    maxTableRows,
-  };
-  return { version: FOLD_VERSION, create: () => createFold(options), restore: (state) => restoreFold(options, state) };
-}
 
 async function assertPartitions(kafka: Kafka, { lane, partitions }: Config): Promise<void> {
   const topics = (["raw", "valid", "clean", "windows", "dlq", "late"] as const).map((role) => topicName(lane, role));
@@ -45,69 +31,75 @@ async function assertPartitions(kafka: Kafka, { lane, partitions }: Config): Pro
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
+/** One thread needs no other: the membership costs it a request a second. */
+function openHost({ config, log }: ServiceContext, kafka: Kafka, confirm: Confirm): TaskHost {
+  const wanted = config.processorWorkers === 0 ? availableParallelism() - 1 : config.processorWorkers;
+  const workers = Math.max(1, Math.min(wanted, config.partitions));
+  if (workers === 1) return new LocalHost(taskMaker(config, kafka, log), confirm);
+  return new WorkerPool(new URL(import.meta.url), workers, confirm);
+}
+
 /** A partition that cannot go on takes the process down: the others hand over, the platform restarts it, and the reason is the last line of its log. */
-async function runTasks(context: ServiceContext, kafka: Kafka): Promise<void> {
+async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAccess): Promise<void> {
   const { config, log, stop } = context;
-  const { lane, generation, partitions, idleTickMs, snapshotIntervalMs, transactionTimeoutMs } = config;
-  const leaving = new AbortController();
-  const until = AbortSignal.any([stop, leaving.signal]);
-  const snapshots = openFolderStore(join(config.dataDir, "objects"), () => systemClock.now());
   const startedMs = systemClock.now();
-  let running = 0;
-  const ends: TaskEnd[] = await Promise.all(
-    Array.from({ length: partitions }, async (_, partition) => {
-      const options: TaskOptions = {
-        id: { lane, generation },
-        partition,
-        partitions,
-        idleTickMs,
-        snapshotIntervalMs,
-        transactionTimeoutMs,
-      };
-      const ports = {
-        kafka,
-        folds: foldsOf(config, partition),
-        snapshots,
-        codec: zstdCodec,
-        clock: systemClock,
-        log,
-        resolve: resolveStart,
-      };
-      const task = new PartitionTask(ports, options, () => {
-        running += 1;
-        if (running < partitions) return;
-        log.info("all partitions run", { partitions, durationMs: systemClock.now() - startedMs });
-        context.ready({ partitions });
-      });
-      const end = await task.run(until);
-      if (end.kind === "refused")
-        log.error("partition refuses to start", {
-          partition,
-          refusal: end.verdict.refusal,
-          why: end.verdict.message,
-          fix: end.verdict.fix,
-        });
-      else if (end.kind !== "stopped") log.error("partition ended", { partition, how: end.kind, error: describeError(end.error) });
-      if (end.kind !== "stopped") leaving.abort();
-      return end;
-    }),
+  const membership = new GroupMembership(
+    { ...access, clientId: "weir-processor-member" },
+    {
+      group: groupId(config, "processor-members"),
+      topic: topicName(config.lane, "valid"),
+      partitions: config.partitions,
+      protocol: STICKY_PROTOCOL,
+      assign: assignSticky,
+      sessionTimeoutMs: config.processorSessionMs,
+      instanceId: config.processorInstance,
+      onTrouble: (error) => log.warn("group of processors does not answer", { error: describeError(error) }),
+    },
   );
-  for (const end of ends) {
-    if (end.kind === "refused")
-      throw new OperatingError(`${end.verdict.refusal}: ${end.verdict.message}`, { code: "PARTITION_REFUSED", hint: end.verdict.fix });
-    if (end.kind !== "stopped") throw end.error;
-  }
-  log.info("handed over", { partitions });
+  const confirm: Confirm = (partition) => membership.confirm(partition);
+  const host = openHost(context, kafka, confirm);
+  const owner = new PartitionOwner({
+    host,
+    clock: systemClock,
+    log,
+    confirm,
+    rejoin: () => membership.rejoin(),
+    onReady: (partitions) => {
+      log.info("all partitions run", { partitions, durationMs: systemClock.now() - startedMs });
+      context.ready({ partitions });
+    },
+  });
+  const leaving = new AbortController();
+  const member = membership.run(owner, leaving.signal).catch(toError);
+  const stopped = new Promise<void>((resolve) => {
+    if (stop.aborted) resolve();
+    else stop.addEventListener("abort", () => resolve(), { once: true });
+  });
+  const cause = await Promise.race([stopped, owner.broken, member]);
+  // Still a member: nobody waits for what we are about to hand over before it is.
+  await owner.drain();
+  leaving.abort();
+  await member;
+  await host.close();
+  const failure = cause instanceof Error ? cause : owner.failure;
+  if (failure !== null) throw failure;
+  log.info("handed over");
 }
 
 async function main(context: ServiceContext): Promise<void> {
   const { config, log } = context;
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-processor" });
+  const access = await kafkaOptions(config);
+  const kafka = await openKafka({ ...access, clientId: "weir-processor" });
   try {
     const [command, argument] = process.argv.slice(2);
     if (command === undefined) {
       await assertPartitions(kafka, config);
-      await runTasks(context, kafka);
+      const metrics = await openProcessMetrics(config, log);
+      try {
+        await runMember(context, kafka, access);
+      } finally {
+        metrics.close();
+      }
     } else if (command === "rebuild-progress" && argument !== undefined && /^\d+$/.test(argument) && Number(argument) < config.partitions) {
       const id = { lane: config.lane, generation: config.generation };
       const point = await rebuildProgress(kafka, { id, partition: Number(argument), transactionTimeoutMs: config.transactionTimeoutMs });
@@ -121,4 +113,5 @@ async function main(context: ServiceContext): Promise<void> {
   }
 }
 
-await runService("processor", main);
+if (isMainThread) await runService("processor", main);
+else await runWorker(process.argv[2] ?? "worker");

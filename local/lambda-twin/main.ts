@@ -1,6 +1,7 @@
 /** The validator's event source mapping and its Lambda, on this machine. */
 import { fileURLToPath } from "node:url";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import { processFlags } from "#shared/config/config.ts";
 import { groupId, topicName } from "#shared/events/names.ts";
 import { runService } from "#shared/telemetry/service.ts";
@@ -14,7 +15,7 @@ const HANDLER = fileURLToPath(new URL("../../functions/validator/handler.ts", im
 await runService("lambda-twin", async (service) => {
   const { config, log, stop } = service;
   const pool = new RuntimePool({ handlerPath: HANDLER, size: RUNTIMES, timeoutMs: config.validatorTimeoutMs, log });
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-lambda-twin" });
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-lambda-twin" });
   // An armed failpoint of the function fires in one invocation: a runtime that died of it must not die again on the redelivery.
   let armed = processFlags.failpoint;
   const mapping = new EventSourceMapping({

@@ -32,7 +32,11 @@ export interface SealedSnapshot {
   readonly sizeBytes: number;
 }
 
-export async function sealSnapshot(codec: SnapshotCodec, header: SnapshotHeader, state: Uint8Array): Promise<SealedSnapshot> {
+export async function sealSnapshot(
+  codec: Pick<SnapshotCodec, "compress" | "sha256">,
+  header: SnapshotHeader,
+  state: Uint8Array,
+): Promise<SealedSnapshot> {
   const text = new TextEncoder().encode(JSON.stringify(header));
   const preamble = new Uint8Array(PREAMBLE_BYTES);
   preamble.set(MAGIC);
@@ -85,7 +89,11 @@ const decompress = promisify(zstdDecompress);
 /** zstd 1 in libuv's threads, SHA-256 in WebCrypto's. */
 export const zstdCodec: SnapshotCodec = {
   compress: (bytes) => compress(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } }),
-  decompress: (bytes, sizeBytes) => decompress(bytes, { maxOutputLength: Math.max(sizeBytes, 1) }),
+  async decompress(bytes, sizeBytes) {
+    const state = await decompress(bytes, { maxOutputLength: Math.max(sizeBytes, 1) });
+    // Not as a Buffer, whose `slice` means another thing than the one of the arrays that the fold knows.
+    return new Uint8Array(state.buffer, state.byteOffset, state.length);
+  },
   async sha256(parts) {
     // WebCrypto copies its input before it leaves this thread, so a state is never joined with its header: sum of sums.
     const sums = await Promise.all(parts.map((part) => crypto.subtle.digest("SHA-256", part as Uint8Array<ArrayBuffer>)));

@@ -10,14 +10,16 @@
 import type { FetchedRecord } from "#shared/clients/kafka/types.ts";
 import { encodeControl } from "#shared/events/control.ts";
 import { HEADERS, topicName } from "#shared/events/names.ts";
+import type { Progress } from "#shared/events/progress.ts";
 import { describeError, OperatingError } from "#shared/kernel/errors.ts";
 import type { TaskEvent } from "../checkpoint/state.ts";
+import { neededWith } from "./enrichment-objects.ts";
 import { commitEpoch } from "./epoch-transaction.ts";
 import { IdleTick } from "./idle-tick.ts";
-import type { InputLog } from "./input-log.ts";
+import type { InputBatch, InputLog } from "./input-log.ts";
 import type { TaskOptions, TaskPorts } from "./ports.ts";
 import type { Recovered } from "./recovery.ts";
-import type { SnapshotCopy, SnapshotWriter } from "./snapshot-writer.ts";
+import { copyOf, type SnapshotCopy, type SnapshotWriter } from "./snapshot-writer.ts";
 
 export interface EpochContext {
   readonly ports: TaskPorts;
@@ -63,8 +65,11 @@ export class EpochLoop {
   async #run(): Promise<void> {
     const { stop, advance } = this.#context;
     while (!stop.aborted) {
-      const records = await this.#nextBatch();
-      this.#fold(records);
+      const { records, logEnd, release } = await this.#nextBatch();
+      this.#context.ports.observer?.fetched(records, logEnd);
+      await this.#fold(records);
+      release();
+      this.#context.ports.observer?.folded();
       if (records.length > 0) {
         await this.#inFlight;
         this.#send();
@@ -76,17 +81,19 @@ export class EpochLoop {
   }
 
   /** A commit that fails while the fetch waits must end the session now, not when input comes. */
-  async #nextBatch(): Promise<readonly FetchedRecord[]> {
+  async #nextBatch(): Promise<InputBatch> {
     const batch = this.#context.input.read(this.#folded);
     if (this.#inFlight === null) return batch;
     return Promise.race([batch, this.#inFlight.then(() => batch)]);
   }
 
-  #fold(records: readonly FetchedRecord[]): void {
+  async #fold(records: readonly FetchedRecord[]): Promise<void> {
     const { fold } = this.#session;
     let onlyTicks = true;
     for (const record of records) {
-      fold.apply(record);
+      const needed = neededWith(record, fold, this.#context.ports.readObject);
+      if (needed === null) fold.apply(record);
+      else fold.apply(record, await needed);
       this.#folded = record.offset + 1;
       onlyTicks &&= isTick(record);
     }
@@ -95,23 +102,39 @@ export class EpochLoop {
 
   /** Only when nothing is in flight (I2). */
   #send(): void {
-    const { options, writer, advance } = this.#context;
+    const { options, writer, advance, ports } = this.#context;
     const { fold, producer } = this.#session;
     const offset = this.#folded;
     const outputs = fold.takeOutputs();
     const progress = fold.progress();
     // The copy is taken at the epoch's boundary, before the next batch is folded, and waits for the commit (I3).
-    const copy = writer.isDue() ? { offset, progress, state: fold.snapshot() } : null;
+    const copy = writer.isDue() ? this.#copy(offset, progress) : null;
     this.#sent = offset;
     advance("epoch-sent");
-    const inFlight = commitEpoch(producer, { outputs, offset, progress }, options).then(() => this.#committed(copy));
+    ports.observer?.sent();
+    const onProduced = (): void => ports.observer?.produced();
+    const inFlight = commitEpoch(producer, { outputs, offset, progress }, options, onProduced).then(() => {
+      if (!this.#over) ports.observer?.committed(offset, progress);
+      this.#committed(copy);
+    });
     // Whoever awaits it sees the failure; a session that ended for another reason does not look.
     inFlight.catch(() => undefined);
     this.#inFlight = inFlight;
   }
 
+  #copy(offset: number, progress: Progress): SnapshotCopy | null {
+    const { observer, sealer } = this.#context.ports;
+    observer?.copying();
+    const copy = copyOf(this.#session.fold, sealer);
+    observer?.copied();
+    return copy === null ? null : { offset, progress, ...copy };
+  }
+
   #committed(copy: SnapshotCopy | null): void {
-    if (this.#over) return;
+    if (this.#over) {
+      if (copy !== null) this.#context.writer.drop(copy);
+      return;
+    }
     this.#inFlight = null;
     this.#context.advance("committed");
     this.#context.committed();
@@ -123,7 +146,7 @@ export class EpochLoop {
     const { kafka, clock, log } = ports;
     const { fold } = this.#session;
     const { id, partition } = options;
-    if (!fold.hasOpenWork || !this.#idle.isDue(clock.now())) return;
+    if (!fold.hasOpenWork || !this.#idle.isDue(clock.now(), fold.nextDueMs)) return;
     try {
       const rawEnd = await kafka.listOffset({ topic: topicName(id.lane, "raw"), partition }, "latest", "read_uncommitted");
       // Behind it the validator is slow, not the producers silent: time must not overtake what it still holds.
@@ -150,7 +173,7 @@ export class EpochLoop {
     const { fold } = this.#session;
     if (this.#sent > 0 && writer.lastOffset < this.#sent) {
       try {
-        await writer.write({ offset: this.#sent, progress: fold.progress(), state: fold.snapshot() });
+        await writer.write({ offset: this.#sent, progress: fold.progress(), state: fold.snapshot(), isWhole: true });
       } catch (thrown) {
         ports.log.warn("snapshot at hand-over failed", { offset: this.#sent, error: describeError(thrown) });
       }

@@ -22,8 +22,13 @@ const MAX_BATCH_BYTES = 1_000_000;
 
 const encoder = new TextEncoder();
 
-/** Any error ends the producer and with it the task. */
-export async function commitEpoch(producer: TransactionalProducer, epoch: Epoch, options: TaskOptions): Promise<void> {
+/** Any error ends the producer and with it the task. `onProduced`: all outputs are acknowledged. */
+export async function commitEpoch(
+  producer: TransactionalProducer,
+  epoch: Epoch,
+  options: TaskOptions,
+  onProduced: () => void = () => undefined,
+): Promise<void> {
   const { id, partition } = options;
   failpoint("before-produce");
   const sends = [...recordsByRole(epoch)].flatMap(([role, records]) =>
@@ -34,6 +39,7 @@ export async function commitEpoch(producer: TransactionalProducer, epoch: Epoch,
     () => undefined,
   );
   await Promise.all(sends);
+  onProduced();
   const metadata = encodeProgress(epoch.progress);
   await producer.commitOffsets(groupId(id, "processor"), [
     { topic: topicName(id.lane, "valid"), partition, offset: epoch.offset, metadata },

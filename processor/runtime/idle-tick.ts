@@ -1,6 +1,6 @@
 /**
  * When a quiet partition gets a tick: the log has to say that time passed, or its last windows would never close. Pure, apart from being told
- * the time. While nothing but ticks comes, they grow rarer: the last window may stay open for an hour.
+ * the time. While nothing but ticks comes, they grow rarer, for the last window may stay open for an hour; but what is due is closed at once.
  */
 const INTERVAL_MS_MAX = 2_000;
 
@@ -27,7 +27,9 @@ export class IdleTick {
     this.#quietSinceMs = nowMs;
   }
 
-  isDue(nowMs: number): boolean {
-    return nowMs - this.#quietSinceMs >= this.#intervalMs;
+  /** `nextDueMs`: from when on a tick closes something. */
+  isDue(nowMs: number, nextDueMs = Infinity): boolean {
+    const quietMs = nowMs - this.#quietSinceMs;
+    return quietMs >= this.#intervalMs || (nowMs >= nextDueMs && quietMs >= this.#intervalMsMin);
   }
 }

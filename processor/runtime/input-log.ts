@@ -5,6 +5,16 @@
 import type { FetchedRecord, Kafka, TopicPartition } from "#shared/clients/kafka/types.ts";
 import { CorruptStateError } from "#shared/kernel/errors.ts";
 
+export interface InputBatch {
+  readonly records: readonly FetchedRecord[];
+  /** Offset behind the last record that a reader may see. */
+  readonly logEnd: number;
+  /** The records are folded: their memory serves the next ones. */
+  readonly release: () => void;
+}
+
+const nothing = (): void => undefined;
+
 export class InputLog {
   readonly #kafka: Kafka;
   readonly #at: TopicPartition;
@@ -16,8 +26,8 @@ export class InputLog {
     this.#waitMs = options.waitMs;
   }
 
-  /** Records from `offset` on; empty when none came in time. @throws CorruptStateError INPUT_HOLE */
-  async read(offset: number): Promise<readonly FetchedRecord[]> {
+  /** Records from `offset` on; none when none came in time. @throws CorruptStateError INPUT_HOLE */
+  async read(offset: number): Promise<InputBatch> {
     const answers = await this.#kafka.fetch([{ ...this.#at, offset }], { isolation: "read_committed", maxWaitMs: this.#waitMs });
     const records = answers[0]?.records ?? [];
     let expected = offset;
@@ -35,7 +45,7 @@ export class InputLog {
         code: "INPUT_HOLE",
       });
     }
-    return records;
+    return { records, logEnd: answers[0]?.lastStableOffset ?? offset, release: answers[0]?.release ?? nothing };
   }
 
   async bounds(): Promise<{ readonly start: number; readonly end: number }> {

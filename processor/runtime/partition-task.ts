@@ -43,6 +43,14 @@ export class PartitionTask {
 
   /** Never throws. */
   async run(stop: AbortSignal): Promise<TaskEnd> {
+    try {
+      return await this.#live(stop);
+    } finally {
+      this.#ports.observer?.ended();
+    }
+  }
+
+  async #live(stop: AbortSignal): Promise<TaskEnd> {
     const { clock, log } = this.#ports;
     for (;;) {
       try {
@@ -51,6 +59,7 @@ export class PartitionTask {
         const error = toError(thrown);
         this.#failures += 1;
         const event = failureEvent(error, { failures: this.#failures, hasRun: this.#hasRun });
+        this.#ports.observer?.sessionLost(error);
         const lostIn = this.#state;
         this.#advance(event);
         if (event === "fenced-out") return { kind: "fenced", error };
@@ -87,6 +96,7 @@ export class PartitionTask {
       advance: (event: TaskEvent): void => this.#advance(event),
       committed: (): void => void (this.#failures = 0),
     };
+    ports.observer?.recovering();
     const recovered = await recover(context);
     if (recovered.kind === "refuse") return { kind: "refused", verdict: recovered };
     if (recovered.kind === "recovered") {

@@ -11,6 +11,7 @@ import { openSnapshot } from "../checkpoint/snapshot-codec.ts";
 import type { TaskEvent } from "../checkpoint/state.ts";
 import type { SnapshotRef, StartFacts, StartVerdict } from "../checkpoint/types.ts";
 import type { PartitionFold } from "../model/ports.ts";
+import { neededWith } from "./enrichment-objects.ts";
 import type { InputLog } from "./input-log.ts";
 import { findLastOutput } from "./last-output.ts";
 import type { TaskOptions, TaskPorts } from "./ports.ts";
@@ -44,6 +45,8 @@ type ReplayVerdict = Extract<StartVerdict, { kind: "replay" }>;
 export async function recover(context: RecoveryContext): Promise<RecoveryEnd> {
   const { ports, options, advance, stop } = context;
   const startedMs = ports.clock.now();
+  await ports.mayFence?.();
+  if (stop.aborted) return { kind: "stopped" };
   const producer = await ports.kafka.initProducer(transactionalId(options.id, options.partition), {
     transactionTimeoutMs: options.transactionTimeoutMs,
   });
@@ -60,7 +63,9 @@ export async function recover(context: RecoveryContext): Promise<RecoveryEnd> {
     if (verdict.kind === "fresh") {
       advance("resolved-fresh");
       ports.log.info("partition starts empty");
-      return { kind: "recovered", producer, fold: ports.folds.create(), offset: 0 };
+      const fold = ports.folds.create();
+      ports.observer?.recovered({ offset: 0, replayedRecords: 0, snapshotOffset: null, fold });
+      return { kind: "recovered", producer, fold, offset: 0 };
     }
     advance("resolved-replay");
     const fold = await restore(verdict, context);
@@ -70,12 +75,15 @@ export async function recover(context: RecoveryContext): Promise<RecoveryEnd> {
     if (replayed === "stopped") return { kind: "stopped" };
     difference = progressDifference(fold.progress(), verdict.expected);
     if (difference === null) {
-      if (verdict.rewrite) await context.writer.write({ offset: verdict.to, progress: fold.progress(), state: fold.snapshot() });
+      if (verdict.rewrite)
+        await context.writer.write({ offset: verdict.to, progress: fold.progress(), state: fold.snapshot(), isWhole: true });
       advance("replayed");
+      const replayedRecords = verdict.to - verdict.from;
+      ports.observer?.recovered({ offset: verdict.to, replayedRecords, snapshotOffset: verdict.snapshot?.offset ?? null, fold });
       ports.log.info("partition recovered", {
         offset: verdict.to,
         snapshotOffset: verdict.snapshot?.offset ?? null,
-        replayedRecords: verdict.to - verdict.from,
+        replayedRecords,
         durationMs: ports.clock.now() - startedMs,
         hash: verdict.expected.hash,
       });
@@ -182,17 +190,24 @@ async function readState(ref: SnapshotRef, verdict: ReplayVerdict, { ports, opti
 }
 
 /** Folds [from, to) again and throws the outputs away: they are committed already. */
-async function replay(fold: PartitionFold, { from, to }: ReplayVerdict, { input, stop }: RecoveryContext): Promise<"done" | "stopped"> {
+async function replay(
+  fold: PartitionFold,
+  { from, to }: ReplayVerdict,
+  { input, stop, ports }: RecoveryContext,
+): Promise<"done" | "stopped"> {
   let offset = from;
   while (offset < to) {
     if (stop.aborted) return "stopped";
-    const records = await input.read(offset);
+    const { records, release } = await input.read(offset);
     for (const record of records) {
       if (record.offset >= to) break;
-      fold.apply(record);
+      const needed = neededWith(record, fold, ports.readObject);
+      if (needed === null) fold.apply(record);
+      else fold.apply(record, await needed);
       offset = record.offset + 1;
     }
     fold.discardOutputs();
+    release();
     if (records.length === 0) {
       throw new OperatingError(`the log gives nothing at offset ${offset}, replay must reach ${to}`, { code: "REPLAY_STUCK" });
     }

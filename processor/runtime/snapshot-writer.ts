@@ -6,15 +6,26 @@ import type { Progress } from "#shared/events/progress.ts";
 import { describeError } from "#shared/kernel/errors.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
 import { expiredSnapshots } from "../checkpoint/retention.ts";
-import { sealSnapshot } from "../checkpoint/snapshot-codec.ts";
+import { type SealedSnapshot, sealSnapshot } from "../checkpoint/snapshot-codec.ts";
 import { parseSnapshotKey, snapshotKey, snapshotPrefix } from "../checkpoint/snapshot-key.ts";
-import type { SnapshotRef } from "../checkpoint/types.ts";
+import type { StateSealer } from "../checkpoint/snapshot-sealer.ts";
+import type { SnapshotHeader, SnapshotRef } from "../checkpoint/types.ts";
+import type { PartitionFold } from "../model/ports.ts";
 import type { TaskOptions, TaskPorts } from "./ports.ts";
 
 export interface SnapshotCopy {
   readonly offset: number;
   readonly progress: Progress;
   readonly state: Uint8Array;
+  /** False = a copy without checksums, in a room of the sealer's. */
+  readonly isWhole: boolean;
+}
+
+/** null: there is no room for a copy yet. */
+export function copyOf(fold: PartitionFold, sealer: StateSealer | undefined): Pick<SnapshotCopy, "state" | "isWhole"> | null {
+  if (sealer === undefined || fold.copyState === undefined) return { state: fold.snapshot(), isWhole: true };
+  const state = fold.copyState((sizeBytes) => sealer.room(sizeBytes));
+  return state === null ? null : { state, isWhole: false };
 }
 
 export class SnapshotWriter {
@@ -43,13 +54,25 @@ export class SnapshotWriter {
   start(copy: SnapshotCopy): void {
     this.#nextAtMs = this.#ports.clock.now() + this.#options.snapshotIntervalMs;
     this.#writing = this.write(copy)
-      .catch((thrown: unknown) => this.#ports.log.warn("snapshot failed", { offset: copy.offset, error: describeError(thrown) }))
+      .catch((thrown: unknown) => {
+        this.#ports.observer?.snapshotFailed();
+        this.#ports.log.warn("snapshot failed", { offset: copy.offset, error: describeError(thrown) });
+      })
       .finally(() => (this.#writing = null));
   }
 
   /** Resolves when nothing is being written. */
   async settle(): Promise<void> {
     await this.#writing;
+  }
+
+  /** For a copy whose epoch was not committed. */
+  drop(copy: SnapshotCopy): void {
+    if (!copy.isWhole) this.#ports.sealer?.drop(copy.state);
+  }
+
+  #seal(header: SnapshotHeader, { state, isWhole }: SnapshotCopy): Promise<SealedSnapshot> {
+    return isWhole ? sealSnapshot(this.#ports.codec, header, state) : this.#ports.sealer!.seal(header, state);
   }
 
   async write(copy: SnapshotCopy): Promise<void> {
@@ -66,12 +89,17 @@ export class SnapshotWriter {
       progress: copy.progress,
       stateBytes: copy.state.length,
     } as const;
-    const sealed = await sealSnapshot(ports.codec, header, copy.state);
+    const sealed = await this.#seal(header, copy);
     failpoint("mid-snapshot");
     const prefix = snapshotPrefix(id, partition);
     const outcome = await ports.snapshots.createOnce(snapshotKey(prefix, copy.offset, sealed.sha256), sealed.parts);
     failpoint("after-snapshot");
     this.#lastOffset = Math.max(this.#lastOffset, copy.offset);
+    ports.observer?.snapshotWritten({
+      offset: copy.offset,
+      storedBytes: sealed.sizeBytes,
+      durationMs: ports.clock.now() - startedMs,
+    });
     ports.log.debug("snapshot written", {
       offset: copy.offset,
       outcome,
@@ -91,7 +119,10 @@ export class SnapshotWriter {
   }
 }
 
-export async function listSnapshots(ports: Pick<TaskPorts, "snapshots">, options: TaskOptions): Promise<SnapshotRef[]> {
+export async function listSnapshots(
+  ports: Pick<TaskPorts, "snapshots">,
+  options: Pick<TaskOptions, "id" | "partition">,
+): Promise<SnapshotRef[]> {
   const objects = await ports.snapshots.list(snapshotPrefix(options.id, options.partition));
   return objects.flatMap(({ key, createdAtMs }) => {
     const name = parseSnapshotKey(key);

@@ -5,7 +5,7 @@ import type { FoldFactory } from "#processor/runtime/ports.ts";
 import { HEADERS, topicName } from "#shared/events/names.ts";
 import type { LogFields, Logger } from "#shared/telemetry/logger.ts";
 import { SimulatedBroker } from "./broker.ts";
-import { modelKit } from "./fold-kit.ts";
+import { type FoldKit, modelKit } from "./fold-kit.ts";
 import { plainCodec, SimulatedObjects } from "./object-store.ts";
 import { SimulatedProcess, World } from "./world.ts";
 
@@ -27,8 +27,12 @@ export class CalmPartition {
   readonly world = new World(1, { lostRequest: 0, lostAnswer: 0, lateRequest: 0 });
   readonly broker = new SimulatedBroker(this.world, { protocol: "V2", fences: true });
   readonly objects = new SimulatedObjects(this.world);
-  readonly kit = modelKit();
+  readonly kit: FoldKit;
   rows = 0;
+
+  constructor(kit: FoldKit = modelKit()) {
+    this.kit = kit;
+  }
 
   start(more: { readonly folds?: FoldFactory; readonly snapshotIntervalMs?: number } = {}): RunningOwner {
     const process = new SimulatedProcess("owner", 0);

@@ -2,7 +2,11 @@ import { describe, expect, test } from "vitest";
 import { parseSnapshotKey, snapshotPrefix } from "#processor/checkpoint/snapshot-key.ts";
 import type { FoldFactory } from "#processor/runtime/ports.ts";
 import type { PartitionFold } from "#processor/model/ports.ts";
+import { decodeWindows } from "#shared/events/block.ts";
 import { groupId, HEADERS, topicName } from "#shared/events/names.ts";
+import { windowRows } from "../support/event-batch.ts";
+import { columnKit } from "./fold-kit.ts";
+import { Random } from "./world.ts";
 import { CalmPartition, RAW, type RunningOwner, VALID } from "./calm-partition.ts";
 import { mapFolds, spoil } from "./negative-controls.ts";
 import { runScenario } from "./scenario.ts";
@@ -262,6 +266,20 @@ describe("an idle partition", () => {
     expect(Math.max(...pauses)).toBeLessThan(3_000);
     await calm.pass(600_000);
     expect(calm.ticks()).toEqual(ticks);
+  });
+
+  test("has its windows closed within a second of the moment at which they are due", async () => {
+    const calm = new CalmPartition(columnKit(new Random(7)));
+    calm.start();
+    await calm.run(4);
+    await calm.pass(400_000);
+    const windows = calm.broker.log({ topic: topicName("live", "windows"), partition: 0 }).committed();
+    const closed = windows.flatMap(({ record }) =>
+      windowRows(decodeWindows(record.value!)).map((row) => ({ row, atMs: record.timestampMs })),
+    );
+    expect(new Set(closed.map(({ row }) => row.kind)).size).toBeGreaterThan(1);
+    // The kit's fold: bound and idle margin of a second each.
+    for (const { row, atMs } of closed) expect(atMs - (row.windowEndMs + 2_000), `${row.kind} of ${row.userId}`).toBeLessThan(1_000);
   });
 
   test("does not tick while the validator still holds rows of it", async () => {

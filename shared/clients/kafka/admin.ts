@@ -8,7 +8,7 @@ import { brokersOf, type ClusterAddress, kafkaJs } from "./kafkajs-client.ts";
 const LEADERS_LIMIT_MS = 30_000;
 const LEADERS_POLL_MS = 50;
 
-async function withAdmin<T>(address: ClusterAddress, work: (admin: Admin) => Promise<T>): Promise<T> {
+export async function withAdmin<T>(address: ClusterAddress, work: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = kafkaJs(address, "weir-admin").admin();
   try {
     await admin.connect();

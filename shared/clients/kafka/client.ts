@@ -19,6 +19,7 @@ import type {
   KafkaOptions,
   NumberedFrom,
   NumberedKafka,
+  OffsetPlace,
   OutgoingRecord,
   TopicPartition,
   TransactionalProducer,
@@ -54,7 +55,7 @@ class ClusterClient implements NumberedKafka {
     return this.#cluster.retry("fetch", { repeatable: true }, () => fetchFrom(this.#cluster, requests, options));
   }
 
-  listOffset(at: TopicPartition, where: "earliest" | "latest", isolation: Isolation): Promise<number> {
+  listOffset(at: TopicPartition, where: OffsetPlace, isolation: Isolation): Promise<number> {
     return this.#cluster.retry(`offsets of ${at.topic}/${at.partition}`, { repeatable: true }, () =>
       listOffset(this.#cluster, at, where, isolation),
     );

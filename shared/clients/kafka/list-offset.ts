@@ -2,19 +2,19 @@
 import type { Api } from "./api.ts";
 import { brokerError, CODE } from "./broker-error.ts";
 import type { Cluster } from "./cluster.ts";
-import type { Isolation, TopicPartition } from "./types.ts";
+import type { Isolation, OffsetPlace, TopicPartition } from "./types.ts";
 import { type WireReader, WireWriter } from "./wire.ts";
 
 const LIST_OFFSETS: Api = { name: "ListOffsets", key: 2, version: 7 };
 /** Stand in for a timestamp. */
 const WHERE = { earliest: -2, latest: -1 } as const;
 
-export async function listOffset(cluster: Cluster, at: TopicPartition, where: keyof typeof WHERE, isolation: Isolation): Promise<number> {
+export async function listOffset(cluster: Cluster, at: TopicPartition, where: OffsetPlace, isolation: Isolation): Promise<number> {
   const leader = await cluster.leaderOf(at.topic, at.partition);
   const body = new WireWriter().int32(-1).int8(isolation === "read_committed" ? 1 : 0);
   body.array([at], ({ topic, partition }) => {
     body.string(topic).array([partition], (index) => {
-      body.int32(index).int32(-1).int64(WHERE[where]);
+      body.int32(index).int32(-1).int64(typeof where === "number" ? where : WHERE[where]);
       body.tags();
     });
     body.tags();

@@ -64,6 +64,9 @@ export interface FetchOptions {
   readonly partitionMaxBytes?: number;
 }
 
+/** A number: the first record of that log time (epoch milliseconds) or later, -1 where there is none. */
+export type OffsetPlace = "earliest" | "latest" | number;
+
 export interface CommittedOffset extends TopicPartition {
   /** The next offset to read; -1 = the group has none. */
   readonly offset: number;
@@ -96,7 +99,7 @@ export interface Kafka {
   /** Follows leaders by itself. One answer per requested partition. */
   fetch(requests: readonly FetchRequest[], options: FetchOptions): Promise<FetchedPartition[]>;
   /** `latest` under read_committed is the last stable offset. */
-  listOffset(at: TopicPartition, where: "earliest" | "latest", isolation: Isolation): Promise<number>;
+  listOffset(at: TopicPartition, where: OffsetPlace, isolation: Isolation): Promise<number>;
   /**
    * Appends one batch, acks=all, and returns the offset of its first record. Not idempotent: after an error the records may or may not be in
    * the log. The caller keeps one produce in flight per partition where order matters (DESIGN 3.2).

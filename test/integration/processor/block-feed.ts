@@ -3,6 +3,7 @@
  * ahead by ten seconds a block, so that sessions and windows close on the way. And the oracle: the fold over the very log, once, undisturbed.
  */
 import { expect } from "vitest";
+import { foldOptions } from "#processor/assignment/folds.ts";
 import { createFold } from "#processor/fold/partition-fold.ts";
 import { readCommitted } from "#shared/clients/kafka/independent-reader.ts";
 import type { Kafka, OutgoingRecord } from "#shared/clients/kafka/types.ts";
@@ -135,7 +136,7 @@ async function oracle(config: Config, kafka: Kafka): Promise<Record<Role, string
   return Promise.all(
     Array.from({ length: config.partitions }, async (_, partition) => {
       const rows: Record<Role, string[]> = { clean: [], windows: [], dlq: [], late: [] };
-      const fold = createFold({ ...config, partition });
+      const fold = createFold({ ...foldOptions(config, partition), reuseOutputs: false });
       const at = { topic: topicName(config.lane, "valid"), partition };
       const end = await kafka.listOffset(at, "latest", "read_uncommitted");
       const [committed] = await kafka.committedOffsets(groupId(config, "processor"), [at], { requireStable: true });

@@ -47,6 +47,8 @@ async function pipeline(more: Partial<Config> = {}): Promise<Config> {
     dataDir: join(folder, lane),
     snapshotIntervalMs: 200,
     cutMs: 100,
+    // Who is started after a kill takes over without waiting for the session of the dead.
+    processorInstance: "only",
     ...more,
   };
   const config = loadConfig(environmentOf(given));

@@ -17,11 +17,18 @@ export class ProcessorProcess {
   readonly exit: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
   readonly log: LogLine[] = [];
 
-  constructor(config: Partial<Config>, options: { readonly failpoint?: string; readonly args?: readonly string[] } = {}) {
+  constructor(
+    config: Partial<Config>,
+    options: {
+      readonly failpoint?: string;
+      readonly args?: readonly string[];
+      readonly environment?: Readonly<Record<string, string>>;
+    } = {},
+  ) {
     const environment = { ...environmentOf(config), PATH: "/usr/bin:/bin", WEIR_LOG_LEVEL: "debug" };
     const armed = options.failpoint === undefined ? {} : { WEIR_FAILPOINT: options.failpoint };
     this.child = spawn(process.execPath, [MAIN, ...(options.args ?? [])], {
-      env: { ...environment, ...armed },
+      env: { ...environment, ...options.environment, ...armed },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.exit = new Promise((resolve) => this.child.once("exit", (code, signal) => resolve({ code, signal })));

@@ -1,0 +1,163 @@
+/**
+ * Keeps the tasks that run equal to the partitions that are assigned: starts what is added, drains what is taken away, and tells the group when
+ * that is done. What the tasks write is safe without it (docs/specs/commit-protocol.md): this decides only who works.
+ */
+import type { MembershipListener } from "#shared/clients/kafka/group-membership.ts";
+import { describeError, OperatingError, toError } from "#shared/kernel/errors.ts";
+import type { Logger } from "#shared/telemetry/logger.ts";
+import type { TaskEnd } from "../runtime/partition-task.ts";
+import type { Clock } from "../runtime/ports.ts";
+import type { Confirm, HostedTask, TaskHost } from "./task-host.ts";
+
+/** A zombie that wakes up between being asked and being answered can fence us once; whoever does it again and again is no zombie. */
+const FENCED_MAX = 5;
+const FENCED_WITHIN_MS = 60_000;
+const FENCED_PAUSE_MS = 200;
+
+export interface OwnerPorts {
+  readonly host: TaskHost;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly confirm: Confirm;
+  /** Everything given up: the group may assign it. */
+  readonly rejoin: () => void;
+  /** Once: everything assigned at first runs. */
+  readonly onReady: (partitions: number) => void;
+}
+
+interface Held {
+  readonly task: HostedTask;
+  /** Taken away, or the process leaves. */
+  isStopping: boolean;
+}
+
+export class PartitionOwner implements MembershipListener {
+  readonly #ports: OwnerPorts;
+  readonly #held = new Map<number, Held>();
+  readonly #ends = new Set<Promise<void>>();
+  readonly #fencedAtMs = new Map<number, number[]>();
+  readonly #broken = Promise.withResolvers<Error>();
+  #failure: Error | null = null;
+  readonly #leaving = new AbortController();
+  #assigned: ReadonlySet<number> = new Set();
+  #hasBeenReady = false;
+
+  constructor(ports: OwnerPorts) {
+    this.#ports = ports;
+  }
+
+  /** Resolves with what must end the process: a partition that cannot go on. */
+  get broken(): Promise<Error> {
+    return this.#broken.promise;
+  }
+
+  get failure(): Error | null {
+    return this.#failure;
+  }
+
+  #breaks(error: Error): void {
+    this.#failure ??= error;
+    this.#broken.resolve(error);
+  }
+
+  owned(): readonly number[] {
+    return [...this.#held.keys()];
+  }
+
+  assigned(partitions: readonly number[], generation: number): void {
+    if (this.#leaving.signal.aborted) return;
+    this.#assigned = new Set(partitions);
+    const revoked = this.owned().filter((partition) => !this.#assigned.has(partition));
+    const added = partitions.filter((partition) => !this.#held.has(partition));
+    const summary = { generation, partitions: partitions.join(), added: added.join(), revoked: revoked.join() };
+    if (added.length + revoked.length > 0) this.#ports.log.info("partitions assigned", summary);
+    for (const partition of revoked) this.#stop(partition);
+    for (const partition of added) this.#start(partition);
+    this.#watchReady(added);
+  }
+
+  async lost(): Promise<void> {
+    this.#ports.log.warn("no member of the group any more: its session ended", { partitions: this.owned().join() });
+    this.#assigned = new Set();
+    await this.#stopAll();
+  }
+
+  /** Hands everything over. */
+  async drain(): Promise<void> {
+    this.#leaving.abort();
+    await this.#stopAll();
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const partition of this.owned()) this.#stop(partition);
+    while (this.#ends.size > 0) await Promise.all(this.#ends);
+  }
+
+  #stop(partition: number): void {
+    const held = this.#held.get(partition);
+    if (held === undefined || held.isStopping) return;
+    held.isStopping = true;
+    held.task.stop();
+  }
+
+  #start(partition: number): void {
+    const held: Held = { task: this.#ports.host.start(partition), isStopping: false };
+    this.#held.set(partition, held);
+    const ended = held.task.end.then((end) => this.#ended(partition, held, end));
+    this.#ends.add(ended);
+    void ended.finally(() => this.#ends.delete(ended));
+  }
+
+  #watchReady(added: readonly number[]): void {
+    if (this.#hasBeenReady) return;
+    this.#hasBeenReady = true;
+    // One that is taken away again before it ran is not waited for.
+    const all = Promise.all(
+      added.map((partition) => Promise.race([this.#held.get(partition)!.task.running, this.#held.get(partition)!.task.end])),
+    );
+    void all.then(() => this.#ports.onReady(added.length));
+  }
+
+  async #ended(partition: number, held: Held, end: TaskEnd): Promise<void> {
+    const { log } = this.#ports;
+    let isToRestart = false;
+    if (end.kind === "refused") {
+      const { refusal, message: why, fix } = end.verdict;
+      log.error("partition refuses to start", { partition, refusal, why, fix });
+      this.#breaks(new OperatingError(`${refusal}: ${why}`, { code: "PARTITION_REFUSED", hint: fix }));
+    } else if (end.kind === "failed") {
+      log.error("partition ended", { partition, how: end.kind, error: describeError(end.error) });
+      this.#breaks(end.error);
+    } else if (end.kind === "fenced") isToRestart = await this.#isStillOurs(partition, end.error, held);
+    this.#held.delete(partition);
+    if (this.#leaving.signal.aborted || this.#failure !== null) return;
+    if (!this.#assigned.has(partition)) {
+      // Of several that are taken away, the last one done asks for the next round.
+      if (![...this.#held.values()].some((other) => other.isStopping)) this.#ports.rejoin();
+    } else if (isToRestart || end.kind === "stopped") this.#start(partition);
+    else this.#ports.rejoin();
+  }
+
+  /** A newer owner exists: by a later assignment, which we learn in a moment, or against it. */
+  async #isStillOurs(partition: number, error: Error, held: Held): Promise<boolean> {
+    const { log, clock, confirm } = this.#ports;
+    log.warn("partition has a newer owner", { partition, error: describeError(error) });
+    if (held.isStopping) return false;
+    try {
+      if (!(await confirm(partition))) return false;
+    } catch (thrown) {
+      this.#breaks(toError(thrown));
+      return false;
+    }
+    const nowMs = clock.now();
+    const recent = [...(this.#fencedAtMs.get(partition) ?? []), nowMs].filter((atMs) => nowMs - atMs < FENCED_WITHIN_MS);
+    this.#fencedAtMs.set(partition, recent);
+    if (recent.length >= FENCED_MAX) {
+      log.error("partition is taken again and again by an owner outside of the group", { partition });
+      this.#breaks(error);
+      return false;
+    }
+    await clock.sleep(FENCED_PAUSE_MS * recent.length, this.#leaving.signal);
+    return !held.isStopping && this.#assigned.has(partition);
+  }
+}
