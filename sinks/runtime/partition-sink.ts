@@ -35,9 +35,11 @@ export const GATHERED = { minBytes: 1 << 20, maxWaitMs: 1_000 } as const;
 export interface SinkStore {
   /** How long the broker may gather records. Default: not at all. */
   readonly fetch?: { readonly minBytes: number; readonly maxWaitMs: number };
+  /** Where `resume` says "from the beginning", records that the log took longer ago than this are needless. Default: none are. */
+  readonly horizonMs?: number;
   /**
    * Before the first delivery and after every failure: forgets what was delivered but is not durable, and may move the position back (a store
-   * that lost data) or keep it. `null` = from the beginning of the topic.
+   * that lost data), forward (one that knows by itself how far it is) or keep it. `null` = from the beginning of the topic.
    */
   resume(position: SinkPosition | null): Promise<SinkPosition | null>;
   /**
@@ -94,8 +96,13 @@ function isPassing(thrown: unknown): boolean {
 
 /** One life of the loop: resume, then fetch and deliver until something fails. Yields after each delivery. */
 async function* deliveries({ kafka, group, generation, from, store, stop }: PartitionSinkOptions, where: string): AsyncGenerator<void> {
-  const start = await store.resume(await committedPosition(kafka, group, from));
-  let offset = start?.offset ?? (await kafka.listOffset(from, "earliest", "read_committed"));
+  const committed = await committedPosition(kafka, group, from);
+  const start = await store.resume(committed);
+  const commit = (durable: SinkPosition): Promise<void> =>
+    kafka.commitOffsets(group, [{ ...from, offset: durable.offset, metadata: JSON.stringify({ oseq: durable.oseq }) }]);
+  // A store that knows by itself how far it is may be ahead of what was committed when the sink died.
+  if (start !== null && start.offset > (committed?.offset ?? -1)) await commit(start);
+  let offset = start?.offset ?? (await beginningOf(kafka, from, store.horizonMs));
   let oseq = start?.oseq ?? ANY_ROW;
   while (!stop.aborted) {
     const [fetched] = await kafka.fetch([{ ...from, offset }], { isolation: "read_committed", ...(store.fetch ?? FETCH_AT_ONCE) });
@@ -115,10 +122,17 @@ async function* deliveries({ kafka, group, generation, from, store, stop }: Part
     offset = fetched.nextOffset;
     if (fresh.length === 0) continue;
     const durable = await store.deliver(fresh);
-    if (durable !== null)
-      await kafka.commitOffsets(group, [{ ...from, offset: durable.offset, metadata: JSON.stringify({ oseq: durable.oseq }) }]);
+    if (durable !== null) await commit(durable);
     yield;
   }
+}
+
+async function beginningOf(kafka: Kafka, from: TopicPartition, horizonMs: number | undefined): Promise<number> {
+  if (horizonMs === undefined) return kafka.listOffset(from, "earliest", "read_committed");
+  // Asked first: a record that comes between the two questions must not be passed over.
+  const end = await kafka.listOffset(from, "latest", "read_committed");
+  const offset = await kafka.listOffset(from, Date.now() - horizonMs, "read_committed");
+  return offset < 0 ? end : offset;
 }
 
 function gap(where: string, record: OutputRecord, oseq: number): CorruptStateError {

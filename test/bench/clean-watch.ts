@@ -1,5 +1,6 @@
 /** Sees each clean event when a read_committed fetch of events.clean returns it, and how long after its sending that was. */
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import type { FetchedPartition, Kafka } from "#shared/clients/kafka/types.ts";
 import type { Config } from "#shared/config/config.ts";
 import { decodeClean } from "#shared/events/block.ts";
@@ -29,7 +30,7 @@ export class CleanWatch {
 
   /** From now on, with a connection of its own: the sender's must not wait behind a fetch. */
   static async open(config: Config): Promise<CleanWatch> {
-    const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-bench-watch" });
+    const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-bench-watch" });
     const topic = topicName(config.lane, "clean");
     const offsets = new Map<number, number>();
     for (let partition = 0; partition < config.partitions; partition++)

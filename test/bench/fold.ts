@@ -11,6 +11,7 @@ import type { FoldOptions } from "#processor/model/ports.ts";
 import { decodeBlock, decodeWindows, encodeBlock } from "#shared/events/block.ts";
 import type { EventColumns } from "#shared/events/columns.ts";
 import { EventStream, SPAN_MS } from "./fold-events.ts";
+import { type KeysResult, measureKeys } from "./fold-keys.ts";
 import { ObjectFold, WindowDigest } from "./object-fold.ts";
 
 const OPTIONS: FoldOptions = {
@@ -50,6 +51,8 @@ export interface FoldResult {
   readonly with_arrow_ns_per_event: number;
   readonly ns_per_event_10k_users: number;
   readonly cases: readonly FoldCase[];
+  /** Every user once: what a key costs. */
+  readonly keys: readonly KeysResult[];
 }
 
 /** CPU time of this thread, so that neighbours on the machine count less. */
@@ -162,6 +165,7 @@ export async function run({ events = 1_000_000, users = 1_000_000 }: { events?: 
     with_arrow_ns_per_event: foldNs + decodeNs + encodeNs,
     ns_per_event_10k_users: small.result.fold_ns,
     cases: [large.result, small.result],
+    keys: [measureKeys(OPTIONS, users)],
   });
 }
 

@@ -17,6 +17,7 @@ import { createGenerator, DEFAULT_SHARES, type EventKind, type Generator } from 
 import { Pacer } from "#loadgen/pacer.ts";
 import { RecordSender } from "#loadgen/sender.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import type { Kafka } from "#shared/clients/kafka/types.ts";
 import { type Config, loadConfig } from "#shared/config/config.ts";
 import { topicName } from "#shared/events/names.ts";
@@ -154,7 +155,7 @@ function cpuByPart(dataDir: string): Map<string, number> {
 }
 
 async function measure(config: Config, events: number): Promise<PipelineResult> {
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-bench" });
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-bench" });
   try {
     const load = new Load(kafka, topicName(config.lane, "raw"), config.partitions);
     const cpuBefore = cpuByPart(config.dataDir);

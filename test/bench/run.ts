@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- NAME [--events N] [--json] [--save]`, or `report` for all of them, each in a process of its own, into docs/BENCHMARKS.md.
+ * `npm run bench -- NAME [--events N] [--users N] [--json] [--save]`, or `report` for all of them, each in a process of its own, into docs/BENCHMARKS.md.
  * Exit codes: 0 · 1 a bench failed · 2 usage · 3 a bench ran, but its result was not exact.
  */
 import { spawn } from "node:child_process";
@@ -21,6 +21,7 @@ class UsageError extends Error {}
 interface Request {
   readonly name: BenchName | typeof REPORT;
   readonly events: number | undefined;
+  readonly users: number | undefined;
   readonly json: boolean;
   readonly save: boolean;
 }
@@ -39,11 +40,17 @@ function parseRequest(args: readonly string[]): Request {
       throw new UsageError(`--events: must be a whole number from ${EVENTS_MIN} on, got ${values.events}`);
     if (chosen === REPORT || !BENCHES[chosen].takesEvents) throw new UsageError(`--events: ${chosen} takes none`);
   }
-  return { name: chosen, events, json: values.json === true, save: values.save === true };
+  const users = values.users === undefined ? undefined : Number(values.users);
+  if (users !== undefined) {
+    if (!(Number.isSafeInteger(users) && users >= 1))
+      throw new UsageError(`--users: must be a whole number from 1 on, got ${values.users}`);
+    if (chosen === REPORT || BENCHES[chosen].takesUsers !== true) throw new UsageError(`--users: ${chosen} takes none`);
+  }
+  return { name: chosen, events, users, json: values.json === true, save: values.save === true };
 }
 
 function readArgs(args: readonly string[]) {
-  const options = { events: { type: "string" }, json: { type: "boolean" }, save: { type: "boolean" } } as const;
+  const options = { events: { type: "string" }, users: { type: "string" }, json: { type: "boolean" }, save: { type: "boolean" } } as const;
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true });
   } catch (thrown) {
@@ -56,14 +63,17 @@ function say(line: string): void {
 }
 
 /** @returns the exit code. */
-async function runBench(name: BenchName, { events, json, save }: Request): Promise<number> {
+async function runBench(name: BenchName, { events, users, json, save }: Request): Promise<number> {
   const bench = BENCHES[name];
   const machine = describeMachine();
   const loadBefore = loadAverage();
   say(`${name}: ${bench.title}`);
   say(`  ${machineLine(machine)}`);
-  const result = (await bench.run(events === undefined ? {} : { events })) as BenchResult;
-  const command = `npm run bench -- ${name}${events === undefined ? "" : ` --events ${events}`}`;
+  const result = (await bench.run({
+    ...(events === undefined ? {} : { events }),
+    ...(users === undefined ? {} : { users }),
+  })) as BenchResult;
+  const command = `npm run bench -- ${name}${events === undefined ? "" : ` --events ${events}`}${users === undefined ? "" : ` --users ${users}`}`;
   const date = new Date().toISOString().slice(0, 10);
   const measured: Measured = { name, result, machine, loadBefore, loadAfter: loadAverage(), command, date };
   say(`  ${loadLine(measured)}`);
