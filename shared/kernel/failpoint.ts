@@ -15,7 +15,15 @@ export type FailpointName =
   | "before-insert"
   | "insert-no-answer"
   | "after-insert"
-  | "after-lua";
+  | "after-lua"
+  | "replay-after-produce"
+  | "replay-before-end"
+  | "rules-committed"
+  | "rules-object-written"
+  | "rules-pointer-written"
+  | "rules-control-appended"
+  | "backup-before-manifest"
+  | "restore-before-positions";
 
 interface Armed {
   readonly name: string;

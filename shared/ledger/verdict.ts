@@ -5,7 +5,7 @@ import type { PartitionResult } from "./recount.ts";
 /** `unknown`: there was nothing to count, so that nothing is shown. Never green. */
 export type Verdict = "balanced" | "unbalanced" | "unknown";
 
-export interface LedgerTotals extends Omit<PartitionResult, "partition" | "examples"> {}
+export interface LedgerTotals extends Omit<PartitionResult, "partition" | "examples" | "minutes"> {}
 
 /** What stands beside the recount: each names a partition or a table and both numbers. */
 export interface Mismatch {
@@ -27,6 +27,9 @@ export function sumOf(results: readonly PartitionResult[]): LedgerTotals {
     reused: sum((r) => r.reused),
     topicOnly: sum((r) => r.topicOnly),
     tableOnly: sum((r) => r.tableOnly),
+    altered: sum((r) => r.altered),
+    foreign: sum((r) => r.foreign),
+    disordered: sum((r) => r.disordered),
     unfounded: sum((r) => r.unfounded),
   };
 }
@@ -50,7 +53,8 @@ export function compareProgress(result: PartitionResult, counts: LedgerCounts): 
 }
 
 export function judge(totals: LedgerTotals, mismatches: readonly Mismatch[]): Verdict {
-  const { lost, doubled, topicOnly, tableOnly, unfounded } = totals;
-  if (lost + doubled + topicOnly + tableOnly + unfounded + mismatches.length > 0) return "unbalanced";
+  const { lost, doubled, topicOnly, tableOnly, altered, foreign, disordered, unfounded } = totals;
+  const findings = lost + doubled + topicOnly + tableOnly + altered + foreign + disordered + unfounded;
+  if (findings + mismatches.length > 0) return "unbalanced";
   return totals.raw === 0 ? "unknown" : "balanced";
 }

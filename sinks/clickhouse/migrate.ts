@@ -1,8 +1,10 @@
 /** The analytics schema, one definition for one server and for replicas: the placeholders of the files are filled here. */
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { readMigrations } from "#shared/clients/migration-files.ts";
-import { type AppliedMigration, pendingMigrations } from "#shared/kernel/migration.ts";
+import { type AppliedMigration, type Migration, pendingMigrations } from "#shared/kernel/migration.ts";
+import { compareSchemas, type Drift } from "#shared/kernel/schema-drift.ts";
 
 const FOLDER = join(import.meta.dirname, "migrations");
 /** Blocks whose tokens are remembered, per table. At one block a second and partition: seven hours of four partitions, half an hour of 64. */
@@ -29,8 +31,7 @@ export async function migrateClickhouse(client: Clickhouse, database: string, op
     `CREATE TABLE IF NOT EXISTS ${database}.schema_migrations (name String, checksum String, applied_at DateTime DEFAULT now())
      ENGINE = ReplacingMergeTree ORDER BY name`,
   );
-  const applied = await client.query<AppliedMigration>(`SELECT name, checksum FROM ${database}.schema_migrations FINAL ORDER BY name`);
-  const pending = pendingMigrations("ClickHouse", readMigrations(FOLDER), applied);
+  const pending = pendingMigrations("ClickHouse", readMigrations(FOLDER), await appliedTo(client, database));
   for (const { name, sql, checksum } of pending) {
     for (const statement of statements(sql, database, options)) await client.command(statement);
     await client.command(
@@ -38,6 +39,72 @@ export async function migrateClickhouse(client: Clickhouse, database: string, op
     );
   }
   return pending.map(({ name }) => name);
+}
+
+async function appliedTo(client: Clickhouse, database: string): Promise<AppliedMigration[]> {
+  return client.query<AppliedMigration>(`SELECT name, checksum FROM ${database}.schema_migrations FINAL ORDER BY name`);
+}
+
+async function state(client: Clickhouse, database: string): Promise<{ applied: Migration[]; pending: Migration[] }> {
+  const known = await client.query("SELECT 1 FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'", {
+    database,
+  });
+  const files = readMigrations(FOLDER);
+  const pending = pendingMigrations("ClickHouse", files, known.length === 0 ? [] : await appliedTo(client, database));
+  return { applied: files.slice(0, files.length - pending.length), pending };
+}
+
+/** Names of the migrations that have not been applied, in order. Changes nothing. @throws OperatingError MIGRATION_DRIFT */
+export async function pendingClickhouseMigrations(client: Clickhouse, database: string): Promise<string[]> {
+  return (await state(client, database)).pending.map(({ name }) => name);
+}
+
+/**
+ * Where the tables differ from what the applied migrations make: those are run into a database of its own, which is dropped again, since only the
+ * server knows how it writes a definition. Tables of others are passed over; a view of others is not, for it takes part in every insert.
+ */
+export async function clickhouseDrift(client: Clickhouse, database: string, options: MigrateOptions): Promise<Drift[]> {
+  const { applied } = await state(client, database);
+  if (applied.length === 0) return [];
+  const scratch = `${database}_expected_${randomBytes(4).toString("hex")}`;
+  await client.command(`CREATE DATABASE ${scratch}`);
+  try {
+    for (const { sql } of applied) for (const statement of statements(sql, scratch, options)) await client.command(statement);
+    const expected = await definitionsOf(client, scratch);
+    const found = await definitionsOf(client, database);
+    const tables = new Set([...expected.keys()].map((what) => what.split(": ")[0]));
+    return compareSchemas(expected, found, (what) => tables.has(what.split(": ")[0]) || what.startsWith("view "));
+  } finally {
+    await client.command(`DROP DATABASE IF EXISTS ${scratch}`);
+  }
+}
+
+async function definitionsOf(client: Clickhouse, database: string): Promise<Map<string, string>> {
+  const rows = await client.query<{ readonly what: string; readonly definition: string }>(
+    `SELECT concat(if(engine = 'MaterializedView', 'view ', 'table '), name, ': definition') AS what,
+            if(engine = 'MaterializedView', create_table_query, engine_full) AS definition
+     FROM system.tables WHERE database = {database:String} AND name != 'schema_migrations' AND NOT is_temporary
+     UNION ALL
+     SELECT concat('table ', table, ': column ', name), concat(type, ' ', compression_codec, ' ', default_kind, ' ', default_expression)
+     FROM system.columns WHERE database = {database:String} AND table IN (SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree')
+       AND table != 'schema_migrations'
+     UNION ALL
+     SELECT concat('table ', table, ': index ', name), concat(expr, ' ', type_full, ' ', toString(granularity))
+     FROM system.data_skipping_indices WHERE database = {database:String}
+     UNION ALL
+     SELECT concat('table ', table, ': projection ', name), query FROM system.projections WHERE database = {database:String}`,
+    { database },
+  );
+  return new Map(
+    rows.map(({ what, definition }) => [
+      what,
+      // Where a replica keeps its log is its own matter.
+      definition
+        .replaceAll(new RegExp(`\\b${database}\\.`, "g"), "")
+        .replaceAll(/(Replicated\w*MergeTree)\('[^']*', '[^']*'/g, "$1(")
+        .trim(),
+    ]),
+  );
 }
 
 function statements(sql: string, database: string, { replicated }: MigrateOptions): string[] {

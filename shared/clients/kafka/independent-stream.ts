@@ -152,7 +152,8 @@ export class IndependentStream {
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: true,
-      eachBatch: async ({ batch, heartbeat }) => {
+      eachBatch: async (payload) => {
+        const { batch } = payload;
         const records = batch.messages
           .filter(({ offset }) => Number(offset) >= this.#next && Number(offset) < this.end)
           .map((message): IndependentRecord => {
@@ -165,7 +166,7 @@ export class IndependentStream {
             const { key, value } = message;
             return { partition, offset: Number(message.offset), timestampMs: Number(message.timestamp), key, value, headers };
           });
-        if (records.length > 0 && !this.#isEnded) await this.#hand(records, heartbeat);
+        if (records.length > 0 && !this.#isEnded) await this.#hand(records, () => payload.heartbeat());
         this.#reached(Number(batch.lastOffset()) + 1);
       },
     });

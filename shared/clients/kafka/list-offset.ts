@@ -14,7 +14,10 @@ export async function listOffset(cluster: Cluster, at: TopicPartition, where: Of
   const body = new WireWriter().int32(-1).int8(isolation === "read_committed" ? 1 : 0);
   body.array([at], ({ topic, partition }) => {
     body.string(topic).array([partition], (index) => {
-      body.int32(index).int32(-1).int64(typeof where === "number" ? where : WHERE[where]);
+      body
+        .int32(index)
+        .int32(-1)
+        .int64(typeof where === "number" ? where : WHERE[where]);
       body.tags();
     });
     body.tags();

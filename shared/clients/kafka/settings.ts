@@ -1,5 +1,5 @@
 /** What topics and brokers are set to, and where a time lies in a topic: rare questions, by kafkajs' admin client. */
-import kafkajs from "kafkajs";
+import kafkajs, { type ConfigResourceTypes } from "kafkajs";
 import { withAdmin } from "./admin.ts";
 import type { ClusterAddress } from "./kafkajs-client.ts";
 
@@ -19,7 +19,7 @@ export async function readSettings(address: ClusterAddress, topics: readonly str
     const present = topics.filter((topic) => existing.has(topic));
     const { brokers } = await admin.describeCluster();
     const nodes = brokers.map(({ nodeId }) => String(nodeId));
-    const read = async (type: number, names: readonly string[]): Promise<Map<string, Settings>> => {
+    const read = async (type: ConfigResourceTypes, names: readonly string[]): Promise<Map<string, Settings>> => {
       if (names.length === 0) return new Map();
       const { resources } = await admin.describeConfigs({ includeSynonyms: false, resources: names.map((name) => ({ type, name })) });
       return new Map(
@@ -35,9 +35,17 @@ export async function readSettings(address: ClusterAddress, topics: readonly str
     return {
       topics: await read(kafkajs.ConfigResourceTypes.TOPIC, present),
       replicas: new Map(metadata.map(({ name, partitions }) => [name, Math.min(...partitions.map((each) => each.replicas.length))])),
-      brokers: new Map(ofBrokers.flatMap((one) => [...one])),
+      brokers: new Map(ofBrokers.flatMap((one) => Array.from(one))),
     };
   });
+}
+
+/** All of a topic's settings at once: what is not named goes back to its default. Tests only: topics are made from the catalogue. */
+export async function setTopic(address: ClusterAddress, topic: string, settings: Readonly<Record<string, string>>): Promise<void> {
+  const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value }));
+  await withAdmin(address, (admin) =>
+    admin.alterConfigs({ validateOnly: false, resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configEntries }] }),
+  );
 }
 
 /** First offset of each partition whose log time is at or behind `timeMs`; the end where there is none. */

@@ -24,11 +24,18 @@ export class Database implements Session {
     return this.#call(async () => (await this.#pool.query(sql, [...parameters])).rows as T[]);
   }
 
-  /** All or nothing. `actor` and `reason` stand in the audit rows that the triggers write. `dryRun`: all is undone at the end. */
+  /**
+   * All or nothing. `actor` and `reason` stand in the audit rows that the triggers write. `dryRun`: all is undone at the end. `frozen`: reads only,
+   * and every statement sees the database as it was at the first.
+   */
   async transaction<T>(
     actor: string,
     work: (session: Session) => Promise<T>,
-    { reason = "", dryRun = false }: { readonly reason?: string; readonly dryRun?: boolean } = {},
+    {
+      reason = "",
+      dryRun = false,
+      frozen = false,
+    }: { readonly reason?: string; readonly dryRun?: boolean; readonly frozen?: boolean } = {},
   ): Promise<T> {
     return this.#call(async () => {
       const client = await this.#pool.connect();
@@ -37,7 +44,7 @@ export class Database implements Session {
       const broke = (): void => void (isBroken = true);
       client.on("error", broke);
       try {
-        await client.query("BEGIN");
+        await client.query(frozen ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" : "BEGIN");
         await client.query("SELECT set_config('weir.actor', $1, true), set_config('weir.reason', $2, true)", [actor, reason]);
         const result = await work({
           query: async <R>(sql: string, parameters: readonly unknown[] = []) => (await client.query(sql, [...parameters])).rows as R[],

@@ -23,7 +23,7 @@ export class RunningPipeline {
   readonly #services = new Map<Service, ChildProcess>();
   #log = "";
 
-  constructor(stack: Addresses) {
+  constructor(stack: Addresses, changes: Partial<Config> = {}) {
     const dataDir = mkdtempSync(join(tmpdir(), "weir-cli-"));
     this.config = {
       ...loadConfig({}),
@@ -37,11 +37,17 @@ export class RunningPipeline {
       cutMs: 100,
       idleTickMs: 100,
       validatorBatchSize: 200,
+      ...changes,
     };
   }
 
-  async start(): Promise<void> {
+  /** Topics and tables. */
+  async prepare(): Promise<void> {
     await Promise.all([prepareKafka(this.config), prepareClickhouse(this.config)]);
+  }
+
+  async start(): Promise<void> {
+    await this.prepare();
     await Promise.all((Object.keys(SERVICES) as Service[]).map((name) => this.#startService(name)));
   }
 

@@ -20,7 +20,7 @@ async function weir(...args: string[]): Promise<{ code: number; out: string; err
   return { code, out, err };
 }
 
-const COMMANDS = ["send", "seed", "tail", "verify", "status", "topics"];
+const COMMANDS = ["send", "seed", "tail", "verify", "status", "check", "dlq", "topics", "rules"];
 
 test("--help names every command and the exit codes", async () => {
   const { code, out } = await weir("--help");
