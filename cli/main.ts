@@ -1,7 +1,8 @@
 /** `weir COMMAND`: looks the command up, runs it, turns what it throws into a message and an exit code. */
 import { assert } from "#shared/kernel/assert.ts";
-import { nearest } from "#shared/config/config.ts";
+import { nearest, processFlags } from "#shared/config/config.ts";
 import { describeError, OperatingError, toError } from "#shared/kernel/errors.ts";
+import { armFailpoint } from "#shared/kernel/failpoint.ts";
 import { type Command, type CommandContext, EXIT, type ExitCode, exitCodeOf, UsageError } from "./command.ts";
 
 /** Loaded when asked for: `weir --help` must not wait for the ClickHouse client. */
@@ -9,14 +10,26 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   send: () => import("./send.ts"),
   seed: () => import("./seed.ts"),
   tail: () => import("./tail.ts"),
+  get: () => import("./get.ts"),
   verify: () => import("./verify.ts"),
+  inspect: () => import("./inspect.ts"),
+  doctor: () => import("./doctor.ts"),
+  migrate: () => import("./migrate.ts"),
   status: () => import("./status.ts"),
+  check: () => import("./check.ts"),
+  schema: () => import("./schema.ts"),
+  dlq: () => import("./dlq.ts"),
   topics: () => import("./topics.ts"),
+  rules: () => import("./rules.ts"),
+  lag: () => import("./lag.ts"),
+  checkpoint: () => import("./checkpoint.ts"),
+  state: () => import("./state.ts"),
+  backup: () => import("./backup.ts"),
 };
 
 async function overview(): Promise<string> {
   const lines = await Promise.all(
-    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(8)} ${(await load()).command.summary}`),
+    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(10)} ${(await load()).command.summary}`),
   );
   return [
     "usage: weir COMMAND [options]",
@@ -57,6 +70,7 @@ export async function run(args: readonly string[], context: Omit<CommandContext,
 /** As a process. */
 export async function runProcess(): Promise<void> {
   const stopping = new AbortController();
+  if (processFlags.failpoint !== undefined) armFailpoint(processFlags.failpoint);
   process.once("SIGINT", () => {
     stopping.abort();
     // A second Ctrl-C must not wait for anything.

@@ -4,7 +4,8 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type LocalState, readLocalState } from "#local/state.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
-import type { Kafka } from "#shared/clients/kafka/types.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
+import type { NumberedKafka } from "#shared/clients/kafka/types.ts";
 import { type Config, givenKeys, loadConfig } from "#shared/config/config.ts";
 import { UnavailableError } from "#shared/kernel/errors.ts";
 
@@ -24,12 +25,7 @@ export interface Pipeline {
 export function findPipeline(options: { readonly dataDir?: string | undefined; readonly lane?: string | undefined }): Pipeline {
   const config = loadConfig();
   const given = givenKeys();
-  const folders =
-    options.dataDir !== undefined
-      ? [resolve(options.dataDir)]
-      : given.has("dataDir")
-        ? [resolve(config.dataDir)]
-        : USUAL_FOLDERS.map((folder) => join(ROOT, folder));
+  const folders = dataFolders(options.dataDir);
   const local = folders.map((folder) => readLocalState(folder)).find((state) => state !== undefined);
   if (local === undefined && !given.has("kafka")) {
     const known = folders.filter((folder) => existsSync(folder));
@@ -43,9 +39,15 @@ export function findPipeline(options: { readonly dataDir?: string | undefined; r
   return { config: { ...config, ...fromFolder, ...(options.lane === undefined ? {} : { lane: options.lane }) }, local };
 }
 
+/** Where a pipeline's data may lie: the folder that is named, else the usual ones. */
+export function dataFolders(named: string | undefined): string[] {
+  if (named !== undefined) return [resolve(named)];
+  return givenKeys().has("dataDir") ? [resolve(loadConfig().dataDir)] : USUAL_FOLDERS.map((folder) => join(ROOT, folder));
+}
+
 /** Opens, calls and closes. */
-export async function withKafka<T>(config: Config, work: (kafka: Kafka) => Promise<T>): Promise<T> {
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-cli", unavailableAfterMs: UNAVAILABLE_AFTER_MS });
+export async function withKafka<T>(config: Config, work: (kafka: NumberedKafka) => Promise<T>): Promise<T> {
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-cli", unavailableAfterMs: UNAVAILABLE_AFTER_MS });
   try {
     return await work(kafka);
   } finally {

@@ -1,6 +1,7 @@
 /** The load generator as a process: sends until it is stopped or the count is reached, then says what it sent. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { openKafka } from "#shared/clients/kafka/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import { topicName } from "#shared/events/names.ts";
 import { partitionOf } from "#shared/events/partitioner.ts";
 import { describeError } from "#shared/kernel/errors.ts";
@@ -17,7 +18,7 @@ const BURST = 10_000;
 await runService("loadgen", async (service) => {
   const { config, log, stop } = service;
   const options = parseLoadOptions(process.argv.slice(2), () => Date.now().toString(36));
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-loadgen" });
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-loadgen" });
   const topic = topicName(config.lane, "raw");
   const partitions = await kafka.partitionCount(topic);
   const sender = new RecordSender({

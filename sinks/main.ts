@@ -1,17 +1,21 @@
 /** The sinks as a process: every partition of every output into ClickHouse and Redis. */
 import { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
-import { Redis } from "#shared/clients/redis/client.ts";
+import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
+import { RedisGroups } from "#shared/clients/redis/groups.ts";
 import type { Config } from "#shared/config/config.ts";
-import { decodeClean, decodeWindows } from "#shared/events/block.ts";
 import { groupId, type GroupRole, topicName, type OutputRole } from "#shared/events/names.ts";
+import { createdChannel, markKey } from "#shared/read/hot-keys.ts";
 import { runService } from "#shared/telemetry/service.ts";
 import { createDeadLettersStore } from "./clickhouse/dead-letters-store.ts";
 import { createEventsStore } from "./clickhouse/events-store.ts";
 import { createWindowsStore } from "./clickhouse/windows-store.ts";
-import { activityOf, closedWindowsOf } from "./redis/hot-values.ts";
+import { ActivityBatch } from "./redis/activity-batch.ts";
+import { ClosedWindowsBatch } from "./redis/closed-windows-batch.ts";
+import type { HotBatch } from "./redis/hot-batch.ts";
 import { createHotValuesStore } from "./redis/hot-values-store.ts";
 import { runPartitionSink, type SinkStore } from "./runtime/partition-sink.ts";
+import { publishSinkMetrics, SinkMetrics } from "./runtime/sink-metrics.ts";
 
 interface Flow {
   readonly group: GroupRole;
@@ -19,11 +23,14 @@ interface Flow {
   readonly open: (partition: number) => SinkStore;
 }
 
-function flowsOf(config: Config, clickhouse: Clickhouse, redis: Redis): Flow[] {
+function flowsOf(config: Config, clickhouse: Clickhouse, redis: RedisGroups): Flow[] {
   const { lane, generation } = config;
   const topic = (role: OutputRole): string => topicName(lane, role);
   const table = (name: string): string => `${config.clickhouseDatabase}.${name}`;
-  const mark = (role: OutputRole, partition: number): string => `weir:mark:${lane}:${generation}:${role}:${partition}`;
+  const hotValues = (role: OutputRole, partition: number, batch: () => HotBatch): SinkStore => {
+    const key = markKey(config, role, partition);
+    return createHotValuesStore({ redis: redis.of(partition), markKey: key, generation, createdChannel: createdChannel(lane), batch });
+  };
   const from = (partition: number): { lane: string; generation: number; partition: number } => ({ lane, generation, partition });
   return [
     { group: "sink-clickhouse", role: "clean", open: (p) => createEventsStore(clickhouse, table("events"), topic("clean"), from(p)) },
@@ -33,27 +40,20 @@ function flowsOf(config: Config, clickhouse: Clickhouse, redis: Redis): Flow[] {
       role: "dlq",
       open: (p) => createDeadLettersStore(clickhouse, table("dead_letters"), topic("dlq"), from(p)),
     },
-    {
-      group: "sink-redis",
-      role: "clean",
-      open: (p) => createHotValuesStore({ redis, markKey: mark("clean", p), valuesOf: (value) => activityOf(lane, decodeClean(value)) }),
-    },
-    {
-      group: "sink-redis",
-      role: "windows",
-      open: (p) =>
-        createHotValuesStore({ redis, markKey: mark("windows", p), valuesOf: (value) => closedWindowsOf(lane, decodeWindows(value)) }),
-    },
+    { group: "sink-redis", role: "clean", open: (p) => hotValues("clean", p, () => new ActivityBatch(lane)) },
+    { group: "sink-redis", role: "windows", open: (p) => hotValues("windows", p, () => new ClosedWindowsBatch(lane)) },
   ];
 }
 
 await runService("sinks", async ({ config, log, stop, ready }) => {
-  const kafka = await openKafka({ brokers: config.kafka.split(","), clientId: "weir-sinks" });
+  const kafka = await openKafka({ ...(await kafkaOptions(config)), clientId: "weir-sinks" });
   const clickhouse = new Clickhouse({ url: config.clickhouse, user: config.clickhouseUser, password: config.clickhousePassword });
-  const redis = new Redis(config.redis);
+  const redis = new RedisGroups(config.redis);
   const failed = new AbortController();
   const ending = AbortSignal.any([stop, failed.signal]);
   const flows = flowsOf(config, clickhouse, redis);
+  const metrics = new SinkMetrics();
+  const stopMetrics = await publishSinkMetrics(metrics, { config, kafka, log });
   const runs = flows.flatMap(({ group, role, open }) =>
     Array.from({ length: config.partitions }, async (_, partition) => {
       const from = { topic: topicName(config.lane, role), partition };
@@ -62,7 +62,7 @@ await runService("sinks", async ({ config, log, stop, ready }) => {
         group: groupId(config, group),
         generation: config.generation,
         from,
-        store: open(partition),
+        store: metrics.around(open(partition), `${group.replace(/^sink-/, "")}.${role}`, from),
         log: log.child({ group, role, partition }),
         stop: ending,
       };
@@ -80,6 +80,7 @@ await runService("sinks", async ({ config, log, stop, ready }) => {
     const failure = ends.find((end) => end.status === "rejected");
     if (failure !== undefined) throw failure.reason;
   } finally {
+    stopMetrics();
     redis.close();
     await clickhouse.close();
     await kafka.close();

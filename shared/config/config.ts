@@ -32,6 +32,9 @@ const schema = z.strictObject({
     .or(z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/.*)?$/, "must be s3://bucket/prefix"))
     .default(""),
 
+  /** Where backups are kept: a folder or `s3://bucket/prefix`; empty = the folder `<dataDir>-backups`, which outlives the data. */
+  backupUrl: z.string().default(""),
+
   kafka: z.string().min(1).describe("host:port[,host:port]").default("127.0.0.1:9092"),
   /** How to get in: `sasl-scram` and `iam` (Amazon MSK) and `oauth` (a token from a file) always over TLS. */
   kafkaSecurity: z.enum(["none", "tls", "sasl-scram", "iam", "oauth"]).default("none"),

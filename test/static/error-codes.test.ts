@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { expect, test } from "vitest";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const PARTS = ["functions", "shared", "processor", "sinks", "local", "loadgen", "cli", "dashboard"];
+const PARTS = ["functions", "shared", "processor", "sinks", "local", "loadgen", "backup", "cli", "dashboard"];
 
 function codesInSource(): Set<string> {
   const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", ...PARTS.map((part) => `${part}/**.ts`)], {

@@ -363,7 +363,8 @@ function headerBytes(headers: Headers): number {
 /** As many from the front as fit. */
 function keptHeaders(headers: Headers): Headers {
   let room = KEPT_BYTES.headers;
-  return headers.filter(([name, value]) => (room -= 8 + 3 * name.length + value.length) >= 0);
+  const first = headers.findIndex(([name, value]) => (room -= 8 + 3 * name.length + value.length) < 0);
+  return first < 0 ? headers : headers.slice(0, first);
 }
 
 /** First bytes of what producers send by mistake. */

@@ -5,19 +5,31 @@ import { OperatingError, toError, TransientError, UnavailableError } from "../..
 /** Answers of a server that is starting, fail-over, short of memory or inside a long script: the same command may succeed later. */
 const PASSING_REPLY = /^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|MISCONF|OOM)\b/;
 
+export interface RedisOptions {
+  /** Default 10,000. */
+  readonly commandTimeoutMs?: number;
+}
+
+export interface Subscriber {
+  readonly onMessage: (message: string) => void;
+  /** Messages may have been missed: the connection is new. */
+  readonly onGap: () => void;
+}
+
 export class Redis {
   readonly #client: IoRedis;
   readonly #url: string;
   #connecting: Promise<void> | undefined;
   readonly #scripts = new Map<string, string>();
+  readonly #subscribers: IoRedis[] = [];
 
-  constructor(url: string) {
+  constructor(url: string, { commandTimeoutMs = 10_000 }: RedisOptions = {}) {
     this.#url = url.replace(/\/\/[^@]*@/, "//***@");
     this.#client = new IoRedis(url, {
       lazyConnect: true,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
-      commandTimeout: 10_000,
+      commandTimeout: commandTimeoutMs,
       retryStrategy: (times) => Math.min(50 * 2 ** times, 2_000),
     });
     // Reported by the command that meets it.
@@ -59,6 +71,22 @@ export class Redis {
     return this.#call(() => this.#client.hgetall(key));
   }
 
+  /** Replaces the text and its time to live. */
+  async setFor(key: string, text: string, ttlSeconds: number): Promise<void> {
+    await this.#call(() => this.#client.set(key, text, "EX", ttlSeconds));
+  }
+
+  /** On a connection of its own that comes back by itself, until {@link close}; the server need not be there yet. */
+  subscribe(channel: string, { onMessage, onGap }: Subscriber): void {
+    // The queue lets the subscription wait for the first connection; ioredis repeats it after each new one.
+    const subscriber = this.#client.duplicate({ enableOfflineQueue: true, maxRetriesPerRequest: null });
+    this.#subscribers.push(subscriber);
+    subscriber.on("error", () => undefined);
+    subscriber.on("message", (_channel: string, message: string) => onMessage(message));
+    for (const event of ["ready", "close"]) subscriber.on(event, onGap);
+    subscriber.subscribe(channel).catch(() => undefined);
+  }
+
   async ttlSeconds(key: string): Promise<number> {
     return this.#call(() => this.#client.ttl(key));
   }
@@ -74,6 +102,7 @@ export class Redis {
 
   close(): void {
     this.#client.disconnect();
+    for (const subscriber of this.#subscribers) subscriber.disconnect();
   }
 
   async #call<T>(work: () => Promise<T>): Promise<T> {

@@ -13,7 +13,7 @@ import { createEventsStore } from "#sinks/clickhouse/events-store.ts";
 import { migrateClickhouse } from "#sinks/clickhouse/migrate.ts";
 import type { SinkStore } from "#sinks/runtime/partition-sink.ts";
 import { settles } from "#test/support/process.ts";
-import { BASE_MS, cleanColumns, LARGE_USER, rowOf, USERS } from "#test/support/sink-rows.ts";
+import { BASE_MS, cleanColumns, enrichmentOf, LARGE_USER, rowOf, USERS } from "#test/support/sink-rows.ts";
 import { outgoing, OutputLog } from "./output-log.ts";
 import { SinksProcess } from "./sinks-process.ts";
 
@@ -80,7 +80,7 @@ describe("events.clean in ClickHouse", () => {
     const rows = await clickhouse.query<Record<string, unknown>>(
       `SELECT toString(event_id) AS event_id, toUnixTimestamp64Milli(event_time)::Float64 AS event_time, toString(user_id) AS user_id, event_type, source,
               session_id, value, device_info, geo_location, properties, reason, toUnixTimestamp64Milli(timestamp)::Float64 AS timestamp, window_events,
-              toUnixTimestamp64Milli(session_start)::Float64 AS session_start, session_events, gen, p, oseq::Float64 AS oseq, cut::Float64 AS cut, source_offset::Float64 AS source_offset
+              toUnixTimestamp64Milli(session_start)::Float64 AS session_start, session_events, score, enrichment, gen, p, oseq::Float64 AS oseq, cut::Float64 AS cut, source_offset::Float64 AS source_offset
        FROM ${DATABASE}.events WHERE lane = {lane:String} ORDER BY oseq`,
       { lane: log.lane },
     );
@@ -103,6 +103,8 @@ describe("events.clean in ClickHouse", () => {
           window_events: row.oseq,
           session_start: BASE_MS,
           session_events: row.oseq + 1,
+          score: row.oseq % 3 === 0 ? row.oseq / 8 : null,
+          enrichment: enrichmentOf(row.oseq) ?? "",
           gen: 1,
           p: 0,
           oseq: row.oseq,
