@@ -80,7 +80,8 @@ function rowsOf(value: object, path: string): [name: string, text: string][] {
   return Object.entries(value).flatMap(([name, content]: [string, unknown]) => {
     if (typeof content === "object" && content !== null) return rowsOf(content, `${path}${name}.`);
     const isTime = name.endsWith("Ms") && typeof content === "number";
-    const text = isTime ? new Date(content).toISOString() : content === null ? "-" : String(content);
+    const plain = typeof content === "string" ? content : JSON.stringify(content);
+    const text = isTime ? new Date(content).toISOString() : content === null ? "-" : plain;
     return [[`${path}${isTime ? name.slice(0, -2) : name}`, printable(text)]];
   });
 }

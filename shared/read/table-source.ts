@@ -64,6 +64,14 @@ export interface TableSourceOptions {
   readonly timeoutMs: number;
 }
 
+/** 64-bit columns come as text. */
+type EventRow = Omit<EventValue, "eventTimeMs" | "loggedMs" | "row" | "sourceOffset"> & {
+  readonly eventTimeMs: string;
+  readonly loggedMs: string;
+  readonly row: string;
+  readonly sourceOffset: string;
+};
+
 export class TableSource {
   readonly #client: Clickhouse;
   readonly #options: TableSourceOptions;
@@ -143,7 +151,7 @@ export class TableSource {
     const columns = `toString(event_id) AS eventId, toUnixTimestamp64Milli(event_time) AS eventTimeMs, toString(user_id) AS userId, event_type AS eventType,
       source, session_id AS sessionId, value, properties, device_info AS deviceInfo, geo_location AS geoLocation, reason,
       toUnixTimestamp64Milli(timestamp) AS loggedMs, gen AS generation, p AS partition, oseq AS row, source_offset AS sourceOffset`;
-    const [found] = await this.#events<EventValue>(
+    const [found] = await this.#events<EventRow>(
       columns,
       "event_id = {event:UUID}",
       "ORDER BY gen DESC LIMIT 1",
@@ -151,7 +159,6 @@ export class TableSource {
       ALL_SOURCES,
     );
     if (found === undefined) return null;
-    // 64-bit columns come as text.
     const { eventTimeMs, loggedMs, row, sourceOffset } = found;
     const numbers = { eventTimeMs: Number(eventTimeMs), loggedMs: Number(loggedMs), row: Number(row), sourceOffset: Number(sourceOffset) };
     return { ...found, ...numbers };
