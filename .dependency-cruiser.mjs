@@ -20,6 +20,8 @@ const VENDORS = {
   "@aws-sdk/credential-provider-node": "^shared/clients/aws/",
   esbuild: "^functions/bundle\\.ts$",
   "aws-cdk-lib": "^infra/",
+  constructs: "^infra/",
+  "cdk-nag": "^infra/checks/",
   "@duckdb/node-api": "^test/",
 };
 
@@ -34,21 +36,25 @@ export default {
     forbid(
       "shared-climbs-from-kernel",
       { path: "^shared/(events|rules|config|telemetry)/" },
-      { path: "^(shared/clients|functions|processor|sinks|local|loadgen|cli|dashboard|infra)/" },
+      { path: "^(shared/clients|functions|processor|sinks|local|loadgen|backup|cli|dashboard|infra)/" },
     ),
-    forbid("shared-knows-no-caller", { path: "^shared/" }, { path: "^(functions|processor|sinks|local|loadgen|cli|dashboard|infra)/" }),
+    forbid(
+      "shared-knows-no-caller",
+      { path: "^shared/" },
+      { path: "^(functions|processor|sinks|local|loadgen|backup|cli|dashboard|infra)/" },
+    ),
     forbid("fold-is-pure", { path: PURE_PROCESSOR }, { dependencyTypes: ["core", "npm", "npm-dev", "npm-optional", "npm-no-pkg"] }),
     forbid(
       "fold-knows-no-client",
       { path: PURE_PROCESSOR },
       { path: "^(shared/(clients|config|telemetry)|processor/(checkpoint|runtime)|local|sinks|functions)/" },
     ),
-    forbid("parts-are-apart", { path: "^functions/" }, { path: "^(processor|sinks|local|loadgen|cli|dashboard|infra)/" }),
+    forbid("parts-are-apart", { path: "^functions/" }, { path: "^(processor|sinks|local|loadgen|backup|cli|dashboard|infra)/" }),
     forbid("data-path-needs-no-postgres", { path: "^(functions/validator|processor|sinks)/" }, { path: "^shared/clients/postgres/" }),
-    forbid("processor-is-apart", { path: "^processor/" }, { path: "^(functions|sinks|local|loadgen|cli|dashboard|infra)/" }),
-    forbid("sinks-are-apart", { path: "^sinks/" }, { path: "^(functions|processor|local|loadgen|cli|dashboard|infra)/" }),
+    forbid("processor-is-apart", { path: "^processor/" }, { path: "^(functions|sinks|local|loadgen|backup|cli|dashboard|infra)/" }),
+    forbid("sinks-are-apart", { path: "^sinks/" }, { path: "^(functions|processor|local|loadgen|backup|cli|dashboard|infra)/" }),
     forbid("local-spawns-parts", { path: "^local/" }, { path: "^processor/" }),
-    forbid("infra-names-entries", { path: "^infra/" }, { path: "^(functions|processor|sinks|local|loadgen|cli|dashboard)/" }),
+    forbid("infra-names-entries", { path: "^infra/" }, { path: "^(functions|processor|sinks|local|loadgen|backup|cli|dashboard)/" }),
     ...Object.entries(VENDORS).map(([vendor, home]) =>
       forbid(`vendor-${vendor.replace(/[@/]/g, "-")}`, { pathNot: `${home}|^test/` }, { path: `(^|/)node_modules/${vendor}/` }),
     ),

@@ -8,6 +8,7 @@ export default defineConfig({
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 10_000 } },
       { test: { name: "static", include: ["test/static/**/*.test.ts"], testTimeout: 60_000 } },
+      { test: { name: "infra", include: ["test/infra/**/*.test.ts"], testTimeout: 120_000 } },
       { test: { name: "property", include: ["test/property/**/*.test.ts"], testTimeout: 120_000 } },
       { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], testTimeout: 300_000 } },
       { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...onRealServers, testTimeout: 120_000 } },

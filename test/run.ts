@@ -16,7 +16,7 @@ const CHECKS: readonly (readonly [name: string, script: string])[] = [
   ["dead code", "dead-code"],
 ];
 
-const PHASES: readonly (readonly string[])[] = [["static", "unit", "property"], ["simulation"], ["integration"], ["e2e"]];
+const PHASES: readonly (readonly string[])[] = [["static", "unit", "property"], ["infra"], ["simulation"], ["integration"], ["e2e"]];
 
 interface Tally {
   passed: number;

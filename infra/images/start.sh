@@ -1,0 +1,14 @@
+#!/bin/sh
+# Puts together what the platform gives in parts, and becomes the process, so that SIGTERM reaches it.
+set -eu
+if [ -n "${REDIS_HOST:-}" ]; then
+  WEIR_REDIS="rediss://${REDIS_USER}:${REDIS_PASSWORD}@${REDIS_HOST}:${REDIS_PORT}"
+  export WEIR_REDIS
+  unset REDIS_USER REDIS_PASSWORD REDIS_HOST REDIS_PORT
+fi
+if [ -n "${CLICKHOUSE_CA:-}" ]; then
+  printf '%s\n' "$CLICKHOUSE_CA" > /scratch/clickhouse-ca.pem
+  NODE_EXTRA_CA_CERTS=/scratch/clickhouse-ca.pem
+  export NODE_EXTRA_CA_CERTS
+fi
+exec node --enable-source-maps /weir/main.mjs
