@@ -35,10 +35,11 @@ export function locatePointer(bytes: Uint8Array, start: number, target: number):
         break;
       case CLOSE_OBJECT:
       case CLOSE_ARRAY:
-        frames.pop();
+        // At the target, it or a comma stands where an item should.
+        if (at < target) frames.pop();
         break;
       case COMMA:
-        if (frame !== undefined) {
+        if (frame !== undefined && at < target) {
           frame.index++;
           frame.expectsKey = !frame.isArray;
         }

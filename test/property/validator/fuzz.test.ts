@@ -8,7 +8,8 @@ import { Coverage } from "../../fuzz/coverage.ts";
 import { fuzz } from "../../fuzz/engine.ts";
 import { isFuzzedModule, TARGETS, targetNames, validatorTarget } from "../../fuzz/targets.ts";
 
-const SEED = Number(process.env["WEIR_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+/** The same in every run of the tests; `npm run fuzz` draws new ones. */
+const SEED = Number(process.env["WEIR_SEED"] ?? 20_261_124);
 const RUNS = 40_000;
 const reference = new ReferenceValidator(loadSeedRelease(), DEFAULT_LIMITS);
 

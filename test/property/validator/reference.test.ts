@@ -16,7 +16,8 @@ import { goodEvent, NOW_MS } from "#test/support/validated-event.ts";
 import { addRecord, difference, type Layout, LAYOUTS, rowOf } from "#test/support/validator-comparison.ts";
 import { STRICT_RELEASE, STRICT_VALUES } from "#test/support/strict-release.ts";
 
-const SEED = Number(process.env["WEIR_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+/** The same in every run of the tests; `npm run fuzz` draws new ones. */
+const SEED = Number(process.env["WEIR_SEED"] ?? 20_261_124);
 /** By engine: the kernel takes what it finds right and leaves the rest to its TypeScript twin, which can also do without it. */
 const ENGINES = [
   { engine: "kernel and twin", kernel: true, documents: 100_000, strictDocuments: 20_000 },

@@ -58,7 +58,19 @@ describe("a result's table", () => {
 });
 
 test("every bench says what it compares with and what it leaves out", () => {
-  expect(BENCH_NAMES).toEqual(["validator", "cold-start", "block", "fold", "processor", "recovery", "latency", "nexmark", "pipeline"]);
+  expect(BENCH_NAMES).toEqual([
+    "validator",
+    "cold-start",
+    "block",
+    "fold",
+    "processor",
+    "recovery",
+    "latency",
+    "nexmark",
+    "analytics",
+    "redis",
+    "pipeline",
+  ]);
   for (const name of BENCH_NAMES) {
     const { reference, rows, notMeasured } = BENCHES[name];
     expect(notMeasured.length).toBeGreaterThan(20);
