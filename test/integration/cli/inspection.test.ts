@@ -92,10 +92,13 @@ describe("while it runs", () => {
   beforeAll(allFolded);
 
   test("lag is nothing, and explain says that nothing waits", async () => {
-    for (const { why, watermarkLagMs } of await lag()) {
-      expect(why[0]).toContain("nothing waits");
-      expect(watermarkLagMs).toBeGreaterThan(0);
-    }
+    // A tick may be under way at one look.
+    await settles(async () => {
+      for (const { why, watermarkLagMs } of await lag()) {
+        expect(why[0]).toContain("nothing waits");
+        expect(watermarkLagMs).toBeGreaterThan(0);
+      }
+    });
     const text = await pipeline.weir(["lag", "--explain"]);
     expect(text.out).toMatch(/^p +log end +committed/);
     expect(text.out).toContain("earliest watermark");
