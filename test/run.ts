@@ -47,31 +47,47 @@ async function check(name: string, script: string, tally: Tally): Promise<void> 
   }
 }
 
+/**
+ * Vitest takes one file at a time on two cores. Two halves at once use both, and each has servers of its own; end-to-end tests start the whole
+ * pipeline and have the machine for themselves.
+ */
+const SHARDS = 2;
+
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+}
+
 async function phase(projects: readonly string[], tally: Tally): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "weir-test-"));
-  const report = join(folder, "report.json");
+  const shards = projects.includes("e2e") ? 1 : SHARDS;
+  const selected = projects.flatMap((project) => ["--project", project]);
   try {
-    const selected = projects.flatMap((project) => ["--project", project]);
-    const args = [
-      join(ROOT, "node_modules/vitest/vitest.mjs"),
-      "run",
-      ...selected,
-      "--reporter=default",
-      "--reporter=json",
-      `--outputFile.json=${report}`,
-    ];
-    const { code } = await run(process.execPath, args, false);
-    const result = JSON.parse(await readFile(report, "utf8")) as {
-      numPassedTests: number;
-      numFailedTests: number;
-      numPendingTests: number;
-      numTodoTests: number;
-    };
-    tally.passed += result.numPassedTests;
-    tally.skipped += result.numPendingTests + result.numTodoTests;
-    // A file that fails to load, or an unhandled rejection, has no test to carry the failure.
-    tally.failed += code !== 0 && result.numFailedTests === 0 ? 1 : result.numFailedTests;
-    if (result.numPassedTests + result.numFailedTests === 0) throw new Error(`no test ran in ${projects.join(", ")}`);
+    const runs = Array.from({ length: shards }, async (_, i) => {
+      const report = join(folder, `report-${i}.json`);
+      const args = [
+        join(ROOT, "node_modules/vitest/vitest.mjs"),
+        "run",
+        ...selected,
+        ...(shards === 1 ? [] : [`--shard=${i + 1}/${shards}`]),
+        "--reporter=default",
+        "--reporter=json",
+        `--outputFile.json=${report}`,
+      ];
+      // The first one speaks; what the others say comes behind it, so that lines do not mix.
+      const { code, output } = await run(process.execPath, args, i > 0);
+      return { code, output, result: JSON.parse(await readFile(report, "utf8")) as Report };
+    });
+    for (const { code, output, result } of await Promise.all(runs)) {
+      process.stdout.write(output);
+      tally.passed += result.numPassedTests;
+      tally.skipped += result.numPendingTests + result.numTodoTests;
+      // A file that fails to load, or an unhandled rejection, has no test to carry the failure.
+      tally.failed += code !== 0 && result.numFailedTests === 0 ? 1 : result.numFailedTests;
+      if (result.numPassedTests + result.numFailedTests === 0) throw new Error(`no test ran in ${projects.join(", ")}`);
+    }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
