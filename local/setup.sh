@@ -57,12 +57,17 @@ if [ ! -e "$POSTGRES/native/lib/libpq.so.5" ]; then
 fi
 
 # ---- the validator's kernel, compiled from functions/validator/kernel/assembly when that has changed
-"$ROOT/node_modules/.bin/node" "$ROOT/functions/validator/kernel/build.ts" \
-  || fail "the validator's kernel was not built" "see the compiler's message above" "node functions/validator/kernel/build.ts"
+build_kernel() {
+  "$ROOT/node_modules/.bin/node" "$ROOT/functions/validator/kernel/build.ts" \
+    || fail "the validator's kernel was not built" "see the compiler's message above" "node functions/validator/kernel/build.ts"
+}
 
 # ---- the rest is decided by one stamp: the same recipes in the same place are not looked at again.
 STAMP="$ROOT $(cat "$POM" "$PROPERTIES" "$0" | cksum)"
-if [ -x "$PARTS/bin/java" ] && [ -x "$PARTS/bin/redis-server" ] && [ "$(cat "$PARTS/stamp" 2>/dev/null)" = "$STAMP" ]; then exit 0; fi
+if [ -x "$PARTS/bin/java" ] && [ -x "$PARTS/bin/redis-server" ] && [ "$(cat "$PARTS/stamp" 2>/dev/null)" = "$STAMP" ]; then
+  build_kernel
+  exit 0
+fi
 rm -f "$PARTS/stamp"
 mkdir -p "$PARTS/bin" "$KAFKA"
 
@@ -184,4 +189,5 @@ if [ -e "$HOME_OF_JAVA/lib/server/classes.jsa" ]; then
   rm -rf "$KAFKA/trial"
 fi
 
+build_kernel
 printf %s "$STAMP" >"$PARTS/stamp"
