@@ -1,5 +1,5 @@
 /**
- * `npm test`: the checks that need no server, then the tests in four phases, cheapest first. Closes with `N passed, N failed, N skipped`
+ * `npm test`: the checks that need no server, then the tests phase by phase, cheapest first. Closes with `N passed, N failed, N skipped`
  * (a check counts as one test) and exits 1 if anything failed. `npm test -- unit property` runs only the phases that hold these projects.
  */
 import { spawn } from "node:child_process";

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, readdir, readFile, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { syncFolder, unless } from "#shared/clients/objects/folder-call.ts";
 import type { SnapshotStore, StoredObject } from "./snapshot-store.ts";
 
 /** A temporary file older than this belongs to a process that died while writing. */
@@ -57,24 +58,4 @@ export function openFolderStore(root: string, now: () => number): SnapshotStore 
       await unless("ENOENT", unlink(join(root, key)));
     },
   };
-}
-
-/** The name is durable only when the folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** null when the call fails with this code: the outcome that the caller expects. */
-async function unless<T>(code: string, call: Promise<T>): Promise<T | null> {
-  try {
-    return await call;
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === code) return null;
-    throw thrown;
-  }
 }

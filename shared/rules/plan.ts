@@ -104,9 +104,8 @@ export interface Plan {
   /** Event type names; versions of each, ascending. */
   readonly typeNames: NameTable;
   readonly types: readonly (readonly TypePlan[])[];
-  /** Every version of every type, by its place; those of type i start at `firstVersion[i]`. */
+  /** Every version of every type, by its place. */
   readonly versions: readonly { readonly name: string; readonly schemaVersion: number }[];
-  readonly firstVersion: Int32Array;
   readonly sourceNames: NameTable;
   readonly sourceHistorical: Uint8Array;
 }
@@ -143,7 +142,6 @@ export function compilePlan(release: Release): Plan {
       );
     }),
     versions: versions.map(({ name, schemaVersion }) => ({ name, schemaVersion })),
-    firstVersion: Int32Array.from(names, (name) => versions.findIndex((type) => type.name === name)),
     sourceNames: new NameTable(release.sources.map((source) => source.name)),
     sourceHistorical: Uint8Array.from(release.sources, (source) => (source.historical ? 1 : 0)),
   };

@@ -150,26 +150,9 @@ export const BAD_UTF8: readonly (readonly number[])[] = [
   [0xef, 0xbb, 0xbf],
 ];
 export const SPACES = [" ", "\n", "\t", "\r", "  ", "\r\n", " \t\n\r", "\u00a0", "\u2003", "\f", "\v", "\0", "\ufeff"];
-export const TOKENS = [
-  ...NUMBERS,
-  ...STRINGS,
-  ...STRUCTURES,
-  ...SPACES,
-  '"',
-  "\\",
-  "{",
-  "}",
-  "[",
-  "]",
-  ",",
-  ":",
-  "e",
-  "-",
-  "0",
-  '","',
-  '":',
-  "\\u",
-];
+/** Bytes that mean something to JSON. */
+export const MARKS = ['"', "\\", "{", "}", "[", "]", ",", ":", "e", "-"];
+export const TOKENS = [...NUMBERS, ...STRINGS, ...STRUCTURES, ...SPACES, ...MARKS, "0", '","', '":', "\\u"];
 
 const at = (deltaMs: number): string => new Date(NOW_MS + deltaMs).toISOString();
 const quoted = (texts: readonly string[]): string[] => texts.map((text) => JSON.stringify(text));

@@ -29,15 +29,13 @@ export class BlockBuilder {
   readonly rawKey = new BytesBuilder();
   readonly raw = new BytesBuilder();
   readonly headers = new BytesBuilder();
-  /** Accepted rows by place of their version in the plan's `versions`; of type i those start at `firstVersion[i]`. */
+  /** Accepted rows by place of their version in the plan's `versions`. */
   readonly versionRows: Uint32Array;
-  readonly firstVersion: Int32Array;
 
   constructor(plan: Plan) {
     this.eventType = new DictionaryBuilder(plan.typeNames.names);
     this.source = new DictionaryBuilder(plan.sourceNames.names);
     this.versionRows = new Uint32Array(plan.versions.length);
-    this.firstVersion = plan.firstVersion;
   }
 
   get #variable(): BytesBuilder[] {

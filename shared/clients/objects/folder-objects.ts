@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { link, mkdir, open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import { CorruptStateError, toError, UnavailableError } from "../../kernel/errors.ts";
+import { syncFolder, unless } from "./folder-call.ts";
 import type { ObjectContent, ObjectStore, StoredObject } from "./object-store.ts";
 
 /** A temporary file older than this belongs to a process that died while writing. */
@@ -116,24 +117,4 @@ class FolderObjects implements ObjectStore {
 
 function etagOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-/** The name is durable only when the folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** null when the call fails with this code: the outcome that the caller expects. */
-async function unless<T>(code: string, call: Promise<T>): Promise<T | null> {
-  try {
-    return await call;
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === code) return null;
-    throw thrown;
-  }
 }

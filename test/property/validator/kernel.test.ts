@@ -9,6 +9,7 @@ import { encodeBlock } from "#shared/events/block.ts";
 import { compilePlan, type Plan } from "#shared/rules/plan.ts";
 import { checkRelease } from "#shared/rules/release.ts";
 import { loadSeedRelease } from "#shared/rules/load-release.ts";
+import { MARKS } from "#test/support/hostile-tokens.ts";
 import { goodEvent, NOW_MS } from "#test/support/validated-event.ts";
 
 /** Printed with a failure and set to repeat it; otherwise new each run. */
@@ -71,16 +72,7 @@ function sharePassed(values: readonly Uint8Array[]): number {
 }
 
 const junk = fc.constantFrom(
-  '"',
-  "\\",
-  "{",
-  "}",
-  "[",
-  "]",
-  ",",
-  ":",
-  "e",
-  "-",
+  ...MARKS,
   ".",
   "0",
   "1",
