@@ -173,6 +173,9 @@ export class GroupMembership {
     const partitions = await this.#joinAndSync(listener, leave);
     if (partitions === null || leave.aborted) return;
     this.#assigned = new Set(partitions);
+    // Who comes back under its name gets its old place without a round (KIP-345). If it ended while it handed a partition over, that one has no owner
+    // and nobody else asks for a round: the first assignment under a name is always followed by another.
+    if (!this.#hasJoined && this.#options.instanceId !== "") this.#isRejoinWanted = true;
     this.#hasJoined = true;
     this.#round.resolve();
     this.#round = null;

@@ -3,6 +3,7 @@
  * a random call of a named point. At the end the outputs must be those of one undisturbed fold.
  */
 import { setTimeout as pause } from "node:timers/promises";
+import { toError } from "#shared/kernel/errors.ts";
 import type { FailpointName } from "#shared/kernel/failpoint.ts";
 import { Random } from "../../simulation/world.ts";
 import type { OutputFacts } from "./block-feed.ts";
@@ -13,6 +14,8 @@ const NAMES = ["a", "b"] as const;
 /** A point that is not reached in time is no reason to wait: it is killed then. */
 const POINT_LIMIT_MS = 15_000;
 const MOMENT_MS_MAX = 2_500;
+/** The end of each life's log, for whoever looks for the fault. */
+const LIFE_TEXT_MAX = 4_000;
 /** Calls of each point in the life of a processor: commits are many, snapshots few. */
 const POINTS: readonly (readonly [FailpointName, nthMax: number])[] = [
   ["before-produce", 40],
@@ -70,6 +73,9 @@ export async function runKillRounds({ rounds, seed, cluster, say = () => undefin
       if (code !== 0) throw new Error(`a processor that was asked to leave ended with ${code}:\n${life.text()}`);
     }
     return { ...(await lane.expectExactlyOnce()), kills, fedRows: lane.feed.rows };
+  } catch (thrown) {
+    const lives = lane.processes.map((each) => each.text().slice(-LIFE_TEXT_MAX)).join("\n--\n");
+    throw new Error(`seed ${seed}: ${toError(thrown).message}\n${lives}`, { cause: thrown });
   } finally {
     await lane.close();
   }
