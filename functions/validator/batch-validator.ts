@@ -86,15 +86,7 @@ export class BatchValidator {
   async #writePartition({ partition, records }: PartitionBatch, validator: Validator, counts: BatchCounts): Promise<void> {
     for (let next = 0; next < records.length;) {
       const first = next;
-      validator.begin();
-      this.#traces.begin();
-      do {
-        const record = records[next]!;
-        this.#decoder.add(validator, record);
-        if (record.headers !== undefined && record.headers.length > 0) this.#traces.add(record.headers);
-        if (typeof record.timestamp === "number" && record.timestamp < counts.oldestMs) counts.oldestMs = record.timestamp;
-        next++;
-      } while (next < records.length && validator.sizeBytes() + rowBytesMax(records[next]!) <= BLOCK_BYTES);
+      next = this.#fillBlock(records, first, validator, counts);
       const place: BlockPlace = {
         partition,
         firstSourceOffset: records[first]!.offset,
@@ -112,6 +104,29 @@ export class BatchValidator {
       counts.blocks++;
       counts.blockBytes += value.length;
     }
+  }
+
+  /** Validates records from `first` on, one at least, and returns the first that does not fit into the block any more. */
+  #fillBlock(records: readonly InvocationRecord[], first: number, validator: Validator, counts: BatchCounts): number {
+    validator.begin();
+    this.#traces.begin();
+    let oldestMs = counts.oldestMs;
+    let next = first;
+    // Not less than the block's size; what it really is, is looked up only when this says that it may be full.
+    let boundBytes = 0;
+    do {
+      const record = records[next]!;
+      const { timestamp, headers } = record;
+      this.#decoder.add(validator, record);
+      if (headers !== undefined && headers.length > 0) this.#traces.add(headers);
+      if (typeof timestamp === "number" && timestamp < oldestMs) oldestMs = timestamp;
+      boundBytes += rowBytesMax(record);
+      next++;
+      if (next === records.length) break;
+      if (boundBytes + rowBytesMax(records[next]!) > BLOCK_BYTES) boundBytes = validator.sizeBytes();
+    } while (boundBytes + rowBytesMax(records[next]!) <= BLOCK_BYTES);
+    counts.oldestMs = oldestMs;
+    return next;
   }
 }
 

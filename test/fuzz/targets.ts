@@ -3,8 +3,7 @@ import { BatchValidator } from "#functions/validator/batch-validator.ts";
 import { readInvocationEvent } from "#functions/validator/invocation-event.ts";
 import { DEFAULT_LIMITS } from "#functions/validator/scanner/limits.ts";
 import { createValidator } from "#functions/validator/scanner/validator.ts";
-import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
-import { decodeBatches, encodeBatch, NO_PRODUCER } from "#shared/clients/kafka/record-batch.ts";
+import { decodeBatches } from "#shared/clients/kafka/record-batch.ts";
 import { decodeBlock, encodeBlock } from "#shared/events/block.ts";
 import { decodeHeaders, encodeHeaders } from "#shared/events/headers.ts";
 import { CorruptStateError, OperatingError } from "#shared/kernel/errors.ts";
@@ -12,7 +11,7 @@ import { loadSeedRelease } from "#shared/rules/load-release.ts";
 import { compilePlan } from "#shared/rules/plan.ts";
 import { HostileDocuments } from "../support/hostile-documents.ts";
 import { STRINGS, STRUCTURES } from "../support/hostile-tokens.ts";
-import { resealed } from "../support/kafka-batches.ts";
+import { encoded, resealed } from "../support/kafka-batches.ts";
 import { type ReferenceRecord, type ReferenceRow, ReferenceValidator } from "../support/reference/validator.ts";
 import { goodEvent, NOW_MS, seedValidator, validateRecords } from "../support/validated-event.ts";
 import { addRecord, difference, LAYOUTS, rowOf } from "../support/validator-comparison.ts";
@@ -170,12 +169,12 @@ function batchTarget(): FuzzTarget {
     name: "batch",
     seeds: () =>
       (["none", "gzip", "snappy", "lz4", "zstd"] as const).map((compression) =>
-        encodeBatch(
+        encoded(
           [
             { key: KEY, value: encoder.encode("value ".repeat(20)), headers: [["h", encoder.encode("v")]] },
             { key: null, value: null },
           ],
-          { compression, defaultTimestampMs: NOW_MS, producer: NO_PRODUCER, pool: new BufferPool() },
+          { compression, defaultTimestampMs: NOW_MS },
         ),
       ),
     check: (bytes) => {

@@ -1,8 +1,14 @@
 /** Record batches as a broker stores them. The markers are written here by hand, from the format's description, not by the code under test. */
 import { crc32c } from "@node-rs/crc32";
 import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
-import { encodeBatch, NO_PRODUCER } from "#shared/clients/kafka/record-batch.ts";
-import type { Compression } from "#shared/clients/kafka/types.ts";
+import { type BatchOptions, encodeBatch, NO_PRODUCER } from "#shared/clients/kafka/record-batch.ts";
+import type { Compression, OutgoingRecord } from "#shared/clients/kafka/types.ts";
+
+/** In one piece, as the broker receives it. */
+export function encoded(records: readonly OutgoingRecord[], options: Partial<BatchOptions> = {}): Buffer {
+  const given = { compression: "none", defaultTimestampMs: 0, producer: NO_PRODUCER, pool: new BufferPool(), ...options } as const;
+  return Buffer.concat(encodeBatch(records, given).pieces);
+}
 
 /** The batch as appended at this offset: the broker writes only the base offset, which the checksum does not cover. */
 export function at(batch: Buffer, baseOffset: number): Buffer {
@@ -15,7 +21,7 @@ export function batchOf(baseOffset: number, size: number, options: { producerId?
   const records = Array.from({ length: size }, (_, i) => ({ key: null, value: Buffer.from(`v${baseOffset + i}`) }));
   const { producerId, compression = "none" } = options;
   const producer = producerId === undefined ? NO_PRODUCER : { producerId, epoch: 0, sequence: 0, transactional: true };
-  return at(encodeBatch(records, { compression, defaultTimestampMs: 0, producer, pool: new BufferPool() }), baseOffset);
+  return at(encoded(records, { compression, producer }), baseOffset);
 }
 
 export function resealed(batch: Buffer): Buffer {

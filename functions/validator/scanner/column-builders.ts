@@ -64,15 +64,11 @@ export class BytesBuilder {
     this.#bytes.set(bytes.subarray(0, size), this.length);
     const target = this.#offsets;
     const shift = this.length;
-    for (let i = 1; i <= rows; i++) target[row + i] = offsets[i]! + shift;
+    if (shift === 0) target.set(offsets.subarray(1, rows + 1), row + 1);
+    else for (let i = 1; i <= rows; i++) target[row + i] = offsets[i]! + shift;
     this.length += size;
     this.#rows = row + rows;
-    const validity = this.#validity;
-    for (let i = 0; i < rows; i++) {
-      if (presence !== null && presence[i] === 0) continue;
-      validity[(row + i) >> 3]! |= 1 << ((row + i) & 7);
-      this.#present++;
-    }
+    this.#present += setBits(this.#validity, row, rows, presence);
   }
 
   #open(row: number, sizeBytes: number): number {
@@ -116,6 +112,26 @@ export class BytesBuilder {
       validity: this.#present === rows ? null : this.#validity.subarray(0, (rows + 7) >> 3),
     };
   }
+}
+
+/** Sets those of `rows` bits from `row` on whose byte in `presence` is not 0, null = all. Returns how many. */
+function setBits(bits: Uint8Array, row: number, rows: number, presence: Uint8Array | null): number {
+  let count = 0;
+  for (let i = 0; i < rows;) {
+    const at = row + i;
+    if (presence === null && (at & 7) === 0 && rows - i >= 8) {
+      const whole = (rows - i) >> 3;
+      bits.fill(0xff, at >> 3, (at >> 3) + whole);
+      i += 8 * whole;
+      count += 8 * whole;
+      continue;
+    }
+    const bit = presence === null || presence[i] !== 0 ? 1 : 0;
+    bits[at >> 3]! |= bit << (at & 7);
+    count += bit;
+    i++;
+  }
+  return count;
 }
 
 /** Codes of the plan to codes of this block, numbered as they first come: a block carries only the words it uses. */

@@ -73,7 +73,7 @@ class ClusterClient implements NumberedKafka {
       return await this.#cluster.retry(what, { repeatable: false }, async () => {
         const leader = await this.#cluster.leaderOf(to.topic, to.partition);
         const [baseOffset] = await produceTo(this.#cluster, leader, [{ to, batch }], { transactionalId: null, version: PRODUCE_VERSION });
-        this.#cluster.pool.give(batch);
+        this.#cluster.pool.give(batch.owned);
         return baseOffset!;
       });
     } catch (thrown) {

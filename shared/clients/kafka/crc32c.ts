@@ -25,9 +25,10 @@ for (let i = 0; i < TABLE_SIZE; i++) {
   }
 }
 
-export function crc32c(bytes: Uint8Array): number {
-  if (bytes.length < SPLIT_FROM_BYTES) return ~update(~0, bytes, 0, bytes.length) >>> 0;
-  return crcOfHalves(bytes);
+/** `before`: the checksum of what stands in front of these bytes. */
+export function crc32c(bytes: Uint8Array, before = 0): number {
+  if (bytes.length < SPLIT_FROM_BYTES) return ~update(~before, bytes, 0, bytes.length) >>> 0;
+  return crcOfHalves(bytes, before);
 }
 
 function update(start: number, bytes: Uint8Array, from: number, to: number): number {
@@ -49,13 +50,13 @@ function update(start: number, bytes: Uint8Array, from: number, to: number): num
   return crc;
 }
 
-function crcOfHalves(bytes: Uint8Array): number {
+function crcOfHalves(bytes: Uint8Array, before: number): number {
   // Whole words when the buffer lets us: one load instead of four.
   const skew = (4 - (bytes.byteOffset & 3)) & 3;
   const half = ((bytes.length - skew) >>> 4) << 3;
   const words = new Int32Array(bytes.buffer, bytes.byteOffset + skew, half >>> 1);
   const middle = half >>> 2;
-  let first = update(~0, bytes, 0, skew);
+  let first = update(~before, bytes, 0, skew);
   let second = 0;
   for (let at = 0; at < middle; at += 2) {
     const a = first ^ words[at]!;

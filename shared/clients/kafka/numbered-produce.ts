@@ -50,6 +50,6 @@ export async function produceNumbered(
       throw new ConnectionLostError(`${what} got no clear answer: ${thrown.message}`, { code: "KAFKA_PRODUCE_UNCLEAR", cause: thrown });
     }
   });
-  cluster.pool.give(batch);
+  cluster.pool.give(batch.owned);
   return offset;
 }

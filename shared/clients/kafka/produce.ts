@@ -1,6 +1,7 @@
 /** Produce: one batch per partition, acks=all. Version 12 lets the leader add the partitions to the transaction (KIP-890 part 2). */
 import { brokerError, CODE } from "./broker-error.ts";
 import type { Cluster } from "./cluster.ts";
+import type { EncodedBatch } from "./record-batch.ts";
 import type { TopicPartition } from "./types.ts";
 import { type WireReader, WireWriter } from "./wire.ts";
 
@@ -9,7 +10,7 @@ const TIMEOUT_MS = 30_000;
 
 export interface PartitionBatch {
   readonly to: TopicPartition;
-  readonly batch: Buffer;
+  readonly batch: EncodedBatch;
 }
 
 /** Offset of each batch's first record, in the order given. Throws the first refusal; batches to other partitions may have been appended. */
@@ -21,7 +22,7 @@ export async function produceTo(
 ): Promise<number[]> {
   const body = new WireWriter().string(options.transactionalId).int16(ACKS_ALL).int32(TIMEOUT_MS);
   body.array([...Map.groupBy(batches, ({ to }) => to.topic)], ([topic, wanted]) => {
-    body.string(topic).array(wanted, ({ to, batch }) => void body.int32(to.partition).bytes(batch).tags());
+    body.string(topic).array(wanted, ({ to, batch }) => void body.int32(to.partition).pieces(batch.pieces, batch.sizeBytes).tags());
     body.tags();
   });
   body.tags();
@@ -30,7 +31,7 @@ export async function produceTo(
     const where = `${to.topic}/${to.partition}`;
     const answer = answers.get(where);
     const code = answer?.code ?? CODE.unknownTopicOrPartition;
-    if (answer === undefined || code !== CODE.none) throw brokerError(`batch of ${batch.length} bytes to ${where}`, code);
+    if (answer === undefined || code !== CODE.none) throw brokerError(`batch of ${batch.sizeBytes} bytes to ${where}`, code);
     return answer.baseOffset;
   });
 }

@@ -20,6 +20,8 @@ const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const HIGH = 0x1_0000_0000;
+/** A value from here on is sent from where it stands: copying it costs more than another piece in the write. */
+const REFERENCE_BYTES = 16_384;
 
 export interface BatchProducer {
   readonly producerId: bigint;
@@ -81,14 +83,31 @@ function writeBlob(bytes: Buffer, start: number, blob: Uint8Array | null): numbe
   return at + blob.length;
 }
 
-/** @returns where it ends. */
-function writeRecord(bytes: Buffer, start: number, record: OutgoingRecord, offsetDelta: number, timestampDelta: number): number {
+/** A value that is sent from where it stands, behind `at` bytes of the rest. */
+interface Reference {
+  readonly at: number;
+  readonly value: Uint8Array;
+}
+
+/** @returns where it ends. Without `references` every value is copied. */
+function writeRecord(
+  bytes: Buffer,
+  start: number,
+  record: OutgoingRecord,
+  offsetDelta: number,
+  timestampDelta: number,
+  references: Reference[] | null,
+): number {
   let at = writeVarint(bytes, start, recordBytes(record, offsetDelta, timestampDelta));
   bytes[at++] = 0;
   at = writeVarint(bytes, at, timestampDelta);
   at = writeVarint(bytes, at, offsetDelta);
   at = writeBlob(bytes, at, record.key);
-  at = writeBlob(bytes, at, record.value);
+  const { value } = record;
+  if (references !== null && value !== null && value.length >= REFERENCE_BYTES) {
+    at = writeVarint(bytes, at, value.length);
+    references.push({ at, value });
+  } else at = writeBlob(bytes, at, value);
   const headers = record.headers ?? NO_HEADERS;
   at = writeVarint(bytes, at, headers.length);
   for (const [key, value] of headers) {
@@ -108,27 +127,38 @@ export interface BatchOptions {
   readonly pool: BufferPool;
 }
 
-/** One batch, of at least one record. Values are copied. */
-export function encodeBatch(records: readonly OutgoingRecord[], options: BatchOptions): Buffer {
+/** In pieces, for one vectored write. */
+export interface EncodedBatch {
+  readonly pieces: readonly Uint8Array[];
+  readonly sizeBytes: number;
+  /** Of the pool; the caller gives it back when the batch was sent. */
+  readonly owned: Buffer;
+}
+
+/** One batch, of at least one record. Large values must not change until the batch was sent. */
+export function encodeBatch(records: readonly OutgoingRecord[], options: BatchOptions): EncodedBatch {
   assert(records.length > 0, "a batch holds at least one record");
   const { compression, defaultTimestampMs, producer, pool } = options;
   const base = records[0]!.timestampMs ?? defaultTimestampMs;
+  const plain = compression === "none";
+  const references: Reference[] = [];
   let maxTimestampMs = base;
   let size = 0;
   for (let i = 0; i < records.length; i++) {
-    const timestampMs = records[i]!.timestampMs ?? defaultTimestampMs;
+    const { value, timestampMs = defaultTimestampMs } = records[i]!;
     maxTimestampMs = Math.max(maxTimestampMs, timestampMs);
     const length = recordBytes(records[i]!, i, timestampMs - base);
     size += varintBytes(length) + length;
+    if (plain && value !== null && value.length >= REFERENCE_BYTES) size -= value.length;
   }
-  const plain = compression === "none";
   const body = pool.take(plain ? HEADER_BYTES + size : size);
   let at = plain ? HEADER_BYTES : 0;
   for (let i = 0; i < records.length; i++)
-    at = writeRecord(body, at, records[i]!, i, (records[i]!.timestampMs ?? defaultTimestampMs) - base);
+    at = writeRecord(body, at, records[i]!, i, (records[i]!.timestampMs ?? defaultTimestampMs) - base, plain ? references : null);
   const batch = plain ? body : packed(compression, body, pool);
+  const sizeBytes = references.reduce((sum, { value }) => sum + value.length, batch.length);
   writeInt64(batch, 0, 0);
-  batch.writeInt32BE(batch.length - LENGTH_END, 8);
+  batch.writeInt32BE(sizeBytes - LENGTH_END, 8);
   batch.writeInt32BE(-1, 12);
   batch[16] = 2;
   batch.writeInt16BE(CODEC_IDS[compression] | (producer.transactional ? TRANSACTIONAL : 0), ATTRIBUTES_AT);
@@ -139,8 +169,26 @@ export function encodeBatch(records: readonly OutgoingRecord[], options: BatchOp
   batch.writeInt16BE(producer.epoch, 51);
   batch.writeInt32BE(producer.sequence, 53);
   batch.writeInt32BE(records.length, 57);
-  batch.writeUInt32BE(crc32c(batch.subarray(ATTRIBUTES_AT)), CRC_AT);
-  return batch;
+  const pieces = piecesOf(batch, references);
+  batch.writeUInt32BE(checksum(pieces), CRC_AT);
+  return { pieces, sizeBytes, owned: batch };
+}
+
+function piecesOf(batch: Buffer, references: readonly Reference[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let from = 0;
+  for (const { at, value } of references) {
+    pieces.push(batch.subarray(from, at), value);
+    from = at;
+  }
+  if (from < batch.length) pieces.push(batch.subarray(from));
+  return pieces;
+}
+
+function checksum(pieces: readonly Uint8Array[]): number {
+  let crc = 0;
+  for (const [i, piece] of pieces.entries()) crc = crc32c(i === 0 ? piece.subarray(ATTRIBUTES_AT) : piece, crc);
+  return crc;
 }
 
 /** Compressed, behind room for the head. */

@@ -186,7 +186,7 @@ class Producer implements TransactionalProducer {
     });
     const offsets = new Map<string, number>();
     await this.#deliver(batches, offsets, new Patience());
-    for (const { batch } of batches) this.#cluster.pool.give(batch);
+    for (const { batch } of batches) this.#cluster.pool.give(batch.owned);
     return sends.map(({ where }) => offsets.get(where)!);
   }
 

@@ -5,9 +5,6 @@
 import { CorruptStateError } from "../../kernel/errors.ts";
 
 const HIGH = 0x1_0000_0000;
-/** From here on bytes are passed on as they are, not copied into the body. */
-const REFERENCE_BYTES = 4_096;
-
 /** A request in pieces, for one vectored write. */
 export type Body = readonly Uint8Array[];
 
@@ -91,17 +88,19 @@ export class WireWriter {
     return this;
   }
 
-  /** Large values must not change until the request was written. */
   bytes(value: Uint8Array): this {
     this.unsignedVarint(value.length + 1);
-    if (value.length >= REFERENCE_BYTES) {
-      this.#pieces.push(this.#bytes.subarray(0, this.#at), value);
-      this.#bytes = Buffer.allocUnsafe(512);
-      this.#at = 0;
-      return this;
-    }
     const at = this.#room(value.length);
     this.#bytes.set(value, at);
+    return this;
+  }
+
+  /** Bytes in pieces that are passed on as they are: they must not change until the request was written. */
+  pieces(pieces: readonly Uint8Array[], sizeBytes: number): this {
+    this.unsignedVarint(sizeBytes + 1);
+    this.#pieces.push(this.#bytes.subarray(0, this.#at), ...pieces);
+    this.#bytes = Buffer.allocUnsafe(512);
+    this.#at = 0;
     return this;
   }
 

@@ -1,9 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
-import { type AbortedTransaction, decodeBatches, encodeBatch, NO_PRODUCER } from "#shared/clients/kafka/record-batch.ts";
+import { type AbortedTransaction, decodeBatches } from "#shared/clients/kafka/record-batch.ts";
 import type { Compression, OutgoingRecord } from "#shared/clients/kafka/types.ts";
-import { abortMarker, at, batchOf, commitMarker } from "#test/support/kafka-batches.ts";
+import { abortMarker, at, batchOf, commitMarker, encoded } from "#test/support/kafka-batches.ts";
 
 const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
 
@@ -25,7 +24,7 @@ describe("record batches", () => {
   test("come back as they went, by every codec, from any base offset", () => {
     fc.assert(
       fc.property(fc.array(record, { minLength: 1, maxLength: 30 }), compression, fc.nat(2 ** 50), (records, codec, baseOffset) => {
-        const batch = encodeBatch(records, { compression: codec, defaultTimestampMs: 1, producer: NO_PRODUCER, pool: new BufferPool() });
+        const batch = encoded(records, { compression: codec, defaultTimestampMs: 1 });
         const { records: decoded, nextOffset } = decodeBatches(at(batch, baseOffset), baseOffset, [], "t/0");
         expect(nextOffset).toBe(baseOffset + records.length);
         expect(decoded).toEqual(
@@ -45,7 +44,7 @@ describe("record batches", () => {
   test("refuse every flipped bit behind the checksum, and in it", () => {
     fc.assert(
       fc.property(fc.array(record, { minLength: 1, maxLength: 5 }), compression, fc.nat(), fc.nat(7), (records, codec, place, bit) => {
-        const batch = encodeBatch(records, { compression: codec, defaultTimestampMs: 1, producer: NO_PRODUCER, pool: new BufferPool() });
+        const batch = encoded(records, { compression: codec, defaultTimestampMs: 1 });
         batch[17 + (place % (batch.length - 17))]! ^= 1 << bit;
         expect(() => decodeBatches(batch, 0, [], "t/0")).toThrow("fails its CRC");
       }),

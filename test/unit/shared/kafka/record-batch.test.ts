@@ -1,10 +1,9 @@
 import { compressionsAlgorithms } from "@platformatic/kafka";
 import { describe, expect, test } from "vitest";
 import { compress, decompress, CODEC_IDS } from "#shared/clients/kafka/compression.ts";
-import { BufferPool } from "#shared/clients/kafka/buffer-pool.ts";
-import { decodeBatches, encodeBatch, NO_PRODUCER } from "#shared/clients/kafka/record-batch.ts";
+import { decodeBatches } from "#shared/clients/kafka/record-batch.ts";
 import { CorruptStateError } from "#shared/kernel/errors.ts";
-import { abortMarker, batchOf, commitMarker, resealed } from "#test/support/kafka-batches.ts";
+import { abortMarker, batchOf, commitMarker, encoded, resealed } from "#test/support/kafka-batches.ts";
 
 const text = (bytes: Uint8Array | null): string | null => (bytes === null ? null : Buffer.from(bytes).toString());
 
@@ -15,7 +14,7 @@ const GOLDEN =
 
 describe("a record batch", () => {
   test("is written byte for byte as another client writes it", () => {
-    const batch = encodeBatch(
+    const batch = encoded(
       [
         {
           key: Buffer.from("42"),
@@ -28,12 +27,7 @@ describe("a record batch", () => {
         },
         { key: null, value: null, timestampMs: 1_700_000_000_123 },
       ],
-      {
-        compression: "none",
-        defaultTimestampMs: 0,
-        producer: { producerId: 4711n, epoch: 3, sequence: 7, transactional: true },
-        pool: new BufferPool(),
-      },
+      { producer: { producerId: 4711n, epoch: 3, sequence: 7, transactional: true } },
     );
     expect(batch.toString("hex")).toBe(GOLDEN);
   });
@@ -77,9 +71,7 @@ describe("a record batch", () => {
   });
 
   test("holding no record is a bug of the caller", () => {
-    expect(() => encodeBatch([], { compression: "none", defaultTimestampMs: 0, producer: NO_PRODUCER, pool: new BufferPool() })).toThrow(
-      "at least one record",
-    );
+    expect(() => encoded([])).toThrow("at least one record");
   });
 
   test("with a wrong checksum is refused and its offset named", () => {

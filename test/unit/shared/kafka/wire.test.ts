@@ -33,7 +33,7 @@ describe("the wire", () => {
 
   test("passes large values on without a copy", () => {
     const large = Buffer.alloc(100_000);
-    const pieces = new WireWriter().int8(1).bytes(large).int8(2).finish();
+    const pieces = new WireWriter().int8(1).pieces([large], large.length).int8(2).finish();
     expect(pieces).toHaveLength(3);
     expect(pieces[1]).toBe(large);
   });
