@@ -148,40 +148,42 @@ export class RowFold {
     fiveMinutes.addTile(tile);
     sessions.addTile(tile);
     users.addTile(tile);
-    for (let i = 0; i < tile.count; i++) {
-      this.#clean(tile.row[i]!, tile.windowEvents[i]!, tile.sessionStartMs[i]!, tile.sessionEvents[i]!, tile.score[i]!);
-    }
+    for (let i = 0; i < tile.count; i++) this.#clean(i, tile.windowEvents[i]!);
     // Last, since it writes its own ranks into the tile.
     if (hopping !== null) hopping.panes.addTile(tile);
     this.#advance(tile.latestMs);
   }
 
   #foldRow(i: number, rows: number): void {
-    const { row: blockRow, low, high, hash, timeMs, value } = this.#tile;
+    const { row: blockRow, low, high, hash, timeMs, value, userRow } = this.#tile;
     const { watermark, fiveMinutes, sessions, hopping, users } = this.#state;
     const time = timeMs[i]!;
     if (time < watermark.timeMs && this.#isLate(low[i]!, high[i]!, hash[i]!, time, blockRow[i]!, rows)) return;
     const user = users.meet(low[i]!, high[i]!, hash[i]!);
     const windowEvents = fiveMinutes.add(user, low[i]!, high[i]!, time, value[i]!);
-    const session = sessions.add(user, low[i]!, high[i]!, hash[i]!, time, value[i]!);
-    const distance = users.add(user, value[i]!);
+    userRow[i] = user;
+    sessions.add(this.#tile, i);
+    users.score(this.#tile, i);
     if (hopping !== null) {
       const pane = hopping.panes.at(time);
       pane.add(pane.rowOf(low[i]!, high[i]!, hash[i]!), time - pane.startMs, value[i]!);
     }
-    this.#clean(blockRow[i]!, windowEvents, sessions.firstMs(session), sessions.events(session), distance);
+    this.#clean(i, windowEvents);
     this.#advance(time);
   }
 
-  #clean(row: number, windowEvents: number, sessionStartMs: number, sessionEvents: number, distance: number): void {
+  /** Appends the tile's event i to the clean rows. */
+  #clean(i: number, windowEvents: number): void {
+    const { row, sessionStartMs, sessionEvents, score } = this.#tile;
     const { clean } = this;
     const place = clean.rows + clean.runs.rows;
+    const distance = score[i]!;
     clean.windowEvents[place] = windowEvents;
-    clean.sessionStartMs[place] = sessionStartMs;
-    clean.sessionEvents[place] = sessionEvents;
+    clean.sessionStartMs[place] = sessionStartMs[i]!;
+    clean.sessionEvents[place] = sessionEvents[i]!;
     clean.score[place] = distance;
     if (distance > this.#threshold || distance < -this.#threshold) clean.flag(place);
-    clean.runs.add(row);
+    clean.runs.add(row[i]!);
   }
 
   #advance(timeMs: number): void {

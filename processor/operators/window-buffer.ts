@@ -12,15 +12,17 @@ export class WindowBuffer {
   #rows = 0;
   #kind = new Uint8Array(0);
   #userId = new Int32Array(0);
-  #startMs = new Float64Array(0);
-  #endMs = new Float64Array(0);
   #events = new Uint32Array(0);
   #valueCount = new Uint32Array(0);
-  #sum = new Float64Array(0);
-  #min = new Float64Array(0);
-  #max = new Float64Array(0);
-  #firstMs = new Float64Array(0);
-  #lastMs = new Float64Array(0);
+  /** Of a row between {@link open} and {@link seal}, for the caller to write: a double that is passed to a function is an object. */
+  startMs = new Float64Array(0);
+  endMs = new Float64Array(0);
+  /** Of the values; `min` and `max` count only when there are any. */
+  sum = new Float64Array(0);
+  min = new Float64Array(0);
+  max = new Float64Array(0);
+  firstMs = new Float64Array(0);
+  lastMs = new Float64Array(0);
   /** The doubles that go into the hash, as words. */
   #startWords = new Int32Array(0);
   #endWords = new Int32Array(0);
@@ -35,38 +37,33 @@ export class WindowBuffer {
     return this.#rows;
   }
 
-  /** Appends a closed window and chains it into the hash. `min` and `max` count only when `valueCount` > 0. */
-  push(
-    kind: number,
-    low: number,
-    high: number,
-    startMs: number,
-    endMs: number,
-    events: number,
-    valueCount: number,
-    sum: number,
-    min: number,
-    max: number,
-    firstMs: number,
-    lastMs: number,
-  ): void {
+  /** Appends a closed window and returns its row. The caller writes times and values, then calls {@link seal}. */
+  open(kind: number, low: number, high: number, events: number, valueCount: number): number {
     const row = this.#rows;
     if (row === this.#kind.length) this.#resize();
     this.#kind[row] = kind;
     this.#userId[row * 2] = low;
     this.#userId[row * 2 + 1] = high;
-    this.#startMs[row] = startMs;
-    this.#endMs[row] = endMs;
     this.#events[row] = events;
     this.#valueCount[row] = valueCount;
-    this.#sum[row] = sum;
-    this.#min[row] = valueCount === 0 ? Number.NaN : min;
-    this.#max[row] = valueCount === 0 ? Number.NaN : max;
-    this.#firstMs[row] = firstMs;
-    this.#lastMs[row] = lastMs;
     this.#rows = row + 1;
+    return row;
+  }
+
+  /** Chains the row into the hash. */
+  seal(row: number): void {
+    const kind = this.#kind[row]!;
+    const low = this.#userId[row * 2]!;
+    const high = this.#userId[row * 2 + 1]!;
+    const events = this.#events[row]!;
+    const valueCount = this.#valueCount[row]!;
+    if (valueCount === 0) {
+      this.min[row] = Number.NaN;
+      this.max[row] = Number.NaN;
+    }
     const start = this.#startWords;
     const end = this.#endWords;
+    const sum = this.sum[row]!;
     // Bits of NaN differ between machines and compilers.
     const sumLow = sum === sum ? this.#sumWords[row * 2]! : 0;
     const sumHigh = sum === sum ? this.#sumWords[row * 2 + 1]! : 0;
@@ -89,21 +86,21 @@ export class WindowBuffer {
     return Math.min(to, from + Math.max(1, Math.floor(maxBytes / ROW_BYTES)));
   }
 
-  /** Views, valid until the next push or clear. */
+  /** Views, valid until the next row or clear. */
   columns(from: number, to: number): WindowColumns {
     return {
       rows: to - from,
       kind: this.#kind.subarray(from, to),
       userId: new Uint32Array(this.#userId.buffer, from * 8, (to - from) * 2),
-      windowStartMs: this.#startMs.subarray(from, to),
-      windowEndMs: this.#endMs.subarray(from, to),
+      windowStartMs: this.startMs.subarray(from, to),
+      windowEndMs: this.endMs.subarray(from, to),
       events: this.#events.subarray(from, to),
       valueCount: this.#valueCount.subarray(from, to),
-      valueSum: this.#sum.subarray(from, to),
-      valueMin: this.#min.subarray(from, to),
-      valueMax: this.#max.subarray(from, to),
-      firstEventMs: this.#firstMs.subarray(from, to),
-      lastEventMs: this.#lastMs.subarray(from, to),
+      valueSum: this.sum.subarray(from, to),
+      valueMin: this.min.subarray(from, to),
+      valueMax: this.max.subarray(from, to),
+      firstEventMs: this.firstMs.subarray(from, to),
+      lastEventMs: this.lastMs.subarray(from, to),
     };
   }
 
@@ -117,15 +114,15 @@ export class WindowBuffer {
     this.#userId = widen(this.#userId, new Int32Array(wider * 2));
     this.#events = widen(this.#events, new Uint32Array(wider));
     this.#valueCount = widen(this.#valueCount, new Uint32Array(wider));
-    this.#startMs = widen(this.#startMs, new Float64Array(wider));
-    this.#endMs = widen(this.#endMs, new Float64Array(wider));
-    this.#sum = widen(this.#sum, new Float64Array(wider));
-    this.#min = widen(this.#min, new Float64Array(wider));
-    this.#max = widen(this.#max, new Float64Array(wider));
-    this.#firstMs = widen(this.#firstMs, new Float64Array(wider));
-    this.#lastMs = widen(this.#lastMs, new Float64Array(wider));
-    this.#startWords = new Int32Array(this.#startMs.buffer);
-    this.#endWords = new Int32Array(this.#endMs.buffer);
-    this.#sumWords = new Int32Array(this.#sum.buffer);
+    this.startMs = widen(this.startMs, new Float64Array(wider));
+    this.endMs = widen(this.endMs, new Float64Array(wider));
+    this.sum = widen(this.sum, new Float64Array(wider));
+    this.min = widen(this.min, new Float64Array(wider));
+    this.max = widen(this.max, new Float64Array(wider));
+    this.firstMs = widen(this.firstMs, new Float64Array(wider));
+    this.lastMs = widen(this.lastMs, new Float64Array(wider));
+    this.#startWords = new Int32Array(this.startMs.buffer);
+    this.#endWords = new Int32Array(this.endMs.buffer);
+    this.#sumWords = new Int32Array(this.sum.buffer);
   }
 }

@@ -25,14 +25,35 @@ const LEAST_SPREAD = 0.01;
 /** Scores beyond are cut to it, so that none is infinite. */
 export const SCORE_LIMIT = 1e6;
 
+/** Columns of events: what is scored, and where the score goes. A double that is passed to a function, or returned, is an object. */
+export interface Scored {
+  readonly value: Float64Array;
+  readonly score: Float64Array;
+}
+
 /**
- * Scores `value` against the state and counts it in. `words[count]` holds how many values there were (0 = none), `doubles[mean]` and the one behind
+ * Scores event i against the state and counts it in. `words[count]` holds how many values there were (0 = none), `doubles[mean]` and the one behind
  * it mean and variance. NaN = not enough values yet, or no value.
  */
-export function score(options: ScoreOptions, value: number, words: Int32Array, count: number, doubles: Float64Array, mean: number): number {
-  if (value !== value) return Number.NaN;
+export function score(
+  options: ScoreOptions,
+  events: Scored,
+  i: number,
+  words: Int32Array,
+  count: number,
+  doubles: Float64Array,
+  mean: number,
+): void {
+  const value = events.value[i]!;
+  events.score[i] = Number.NaN;
+  if (value !== value) return;
   const values = words[count]!;
-  if (values === 0) return restart(value, words, count, doubles, mean);
+  if (values === 0) {
+    words[count] = 1;
+    doubles[mean] = value;
+    doubles[mean + 1] = 0;
+    return;
+  }
   const { alpha, threshold } = options;
   const difference = value - doubles[mean]!;
   let step = difference;
@@ -49,18 +70,14 @@ export function score(options: ScoreOptions, value: number, words: Int32Array, c
   const variance = (1 - weight) * (doubles[mean + 1]! + step * increment);
   // Beyond what a double holds (values around 1e200): begin again rather than never score again.
   if (!(variance < Infinity)) {
-    restart(value, words, count, doubles, mean);
-    return distance;
+    events.score[i] = distance;
+    words[count] = 1;
+    doubles[mean] = value;
+    doubles[mean + 1] = 0;
+    return;
   }
   if (values < 0x7fffffff) words[count] = values + 1;
   doubles[mean] = doubles[mean]! + increment;
   doubles[mean + 1] = variance;
-  return distance;
-}
-
-function restart(value: number, words: Int32Array, count: number, doubles: Float64Array, mean: number): number {
-  words[count] = 1;
-  doubles[mean] = value;
-  doubles[mean + 1] = 0;
-  return Number.NaN;
+  events.score[i] = distance;
 }

@@ -12,6 +12,7 @@ import { tableFull } from "./capacity.ts";
 import { hashUser } from "./key-hash.ts";
 import { CHUNK_BITS, CHUNK_MASK, ChunkPool, ROW_BYTES, RowChunks } from "./row-chunks.ts";
 import { RowIndex } from "./row-index.ts";
+import type { Tile } from "./tile.ts";
 
 /** The row waits in the list of due sessions. */
 export const IS_DUE = 1;
@@ -45,8 +46,8 @@ export class SessionTable {
     return this.chunks.bytes + this.index.bytes;
   }
 
-  /** A new session of one event. */
-  add(low: number, high: number, timeMs: number, value: number): number {
+  /** A new session of the tile's event i. */
+  add(tile: Tile, i: number): number {
     let row = this.#free - 1;
     if (row < 0) {
       row = this.#rows;
@@ -59,9 +60,11 @@ export class SessionTable {
     const at = (row & CHUNK_MASK) * 16;
     const d = (row & CHUNK_MASK) * 8;
     if (this.#free !== 0) this.#free = words[at + 2]!;
+    const timeMs = tile.timeMs[i]!;
+    const value = tile.value[i]!;
     const valued = value === value;
-    words[at] = low;
-    words[at + 1] = high;
+    words[at] = tile.low[i]!;
+    words[at + 1] = tile.high[i]!;
     words[at + 2] = 0;
     words[at + 3] = 0;
     doubles[d + 2] = timeMs;
@@ -91,8 +94,10 @@ export class SessionTable {
     return words[at] === low && words[at + 1] === high && words[at + 8] !== 0;
   }
 
-  /** Counts an event in. */
-  extend(row: number, timeMs: number, value: number): void {
+  /** Counts the tile's event i in. */
+  extend(row: number, tile: Tile, i: number): void {
+    const timeMs = tile.timeMs[i]!;
+    const value = tile.value[i]!;
     const words = this.chunks.words[row >>> CHUNK_BITS]!;
     const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;

@@ -98,15 +98,16 @@ export class UserTable {
   }
 
   /** Scores the tile's events, in order, each against the user's values before it. */
-  addTile({ count, userRow, value, score: scores }: Tile): void {
-    for (let i = 0; i < count; i++) scores[i] = this.add(userRow[i]!, value[i]!);
+  addTile(tile: Tile): void {
+    for (let i = 0; i < tile.count; i++) this.score(tile, i);
   }
 
-  /** Counts an event in; NaN = no value. Returns its score. */
-  add(row: number, value: number): number {
-    const at = (row & CHUNK_MASK) * 16;
-    const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
-    return score(this.#options, value, this.chunks.words[row >>> CHUNK_BITS]!, at + 2, doubles, (row & CHUNK_MASK) * 8 + 2);
+  /** Scores the tile's event i and counts it in. */
+  score(tile: Tile, i: number): void {
+    const row = tile.userRow[i]!;
+    const { words, doubles } = this.chunks;
+    const at = row & CHUNK_MASK;
+    score(this.#options, tile, i, words[row >>> CHUNK_BITS]!, at * 16 + 2, doubles[row >>> CHUNK_BITS]!, at * 8 + 2);
   }
 
   /** The row of a user who has an event now. At once, not when it is scored: from here on no pass may free the row. */

@@ -24,6 +24,8 @@ export class SessionWindows {
   #due = new DueSessions();
   /** Number of the bucket whose sessions are among the due ones; later ones have timers. */
   #openBucket = -Infinity;
+  /** Of the event that is looked up: a field, since a double that is passed to a function is an object. */
+  #timeMs = -Infinity;
   /** What the last look-up found. */
   #first = -1;
   #second = -1;
@@ -49,7 +51,8 @@ export class SessionWindows {
   canJoin(low: number, high: number, hash: number, timeMs: number): boolean {
     const user = this.#users.find(low, high, hash);
     if (user < 0) return false;
-    this.#find(user, low, high, hash, timeMs);
+    this.#timeMs = timeMs;
+    this.#find(user, low, high, hash);
     return this.#first >= 0;
   }
 
@@ -65,7 +68,7 @@ export class SessionWindows {
    * later session would begin behind the event; the same holds between a session's first and last event. All others go through add.
    */
   addTile(tile: Tile): void {
-    const { count, low, high, hash, timeMs, value, sessionStartMs, sessionEvents, userRow, rows } = tile;
+    const { count, low, high, timeMs, value, sessionStartMs, sessionEvents, userRow, rows } = tile;
     const { chunks } = this.table;
     const { words: userWords } = this.#users.chunks;
     for (let i = 0; i < count; i++) rows[i] = userWords[userRow[i]! >>> CHUNK_BITS]![(userRow[i]! & CHUNK_MASK) * 16 + 10]! - 1;
@@ -73,7 +76,7 @@ export class SessionWindows {
     let newestMs = this.#newestMs;
     for (let i = 0; i < count; i++) {
       const time = timeMs[i]!;
-      let row = rows[i]!;
+      const row = rows[i]!;
       if (time > newestMs) newestMs = time;
       if (row >= 0) {
         const words = chunks.words[row >>> CHUNK_BITS]!;
@@ -97,26 +100,34 @@ export class SessionWindows {
           continue;
         }
       }
-      row = this.add(userRow[i]!, low[i]!, high[i]!, hash[i]!, time, value[i]!);
-      sessionStartMs[i] = this.firstMs(row);
-      sessionEvents[i] = this.events(row);
+      this.add(tile, i);
     }
     this.#newestMs = newestMs;
   }
 
-  /** Puts an event in its session, new, grown or merged, and returns the row. The session must not end at or before the watermark. */
-  add(userRow: number, low: number, high: number, hash: number, timeMs: number, value: number): number {
-    if (timeMs > this.#newestMs) this.#newestMs = timeMs;
-    this.#find(userRow, low, high, hash, timeMs);
+  /** Puts the tile's event i in its session, new, grown or merged. The session must not end at or before the watermark. */
+  add(tile: Tile, i: number): void {
+    const row = this.#placeOf(tile, i);
+    const { words, doubles } = this.table.chunks;
+    tile.sessionStartMs[i] = doubles[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * 8 + 2]!;
+    tile.sessionEvents[i] = words[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * 16 + 8]!;
+  }
+
+  /** The row of the session that the event is counted in now. */
+  #placeOf(tile: Tile, i: number): number {
+    const userRow = tile.userRow[i]!;
+    this.#timeMs = tile.timeMs[i]!;
+    if (this.#timeMs > this.#newestMs) this.#newestMs = this.#timeMs;
+    this.#find(userRow, tile.low[i]!, tile.high[i]!, tile.hash[i]!);
     const first = this.#first;
     if (first < 0) {
-      const row = this.table.add(low, high, timeMs, value);
+      const row = this.table.add(tile, i);
       this.#own(userRow, row);
-      this.#setTimer(row, timeMs + SESSION_GAP_MS, low, high);
+      this.#setTimer(row);
       return row;
     }
     const row = this.#second < 0 ? first : this.#mergeFound(userRow);
-    this.table.extend(row, timeMs, value);
+    this.table.extend(row, tile, i);
     return row;
   }
 
@@ -173,7 +184,7 @@ export class SessionWindows {
           const endMs = this.lastMs(row) + SESSION_GAP_MS;
           if (endMs === this.#due.endMs) return row;
           this.#due.dropFirst();
-          if ((words[at + 2]! & IS_DUE) !== 0) this.#setTimer(row, endMs, words[at], words[at + 1]!);
+          if ((words[at + 2]! & IS_DUE) !== 0) this.#setTimer(row);
         } else this.#due.dropFirst();
       }
       if (this.#timers.earliest * BUCKET_MS > limitMs) return -1;
@@ -208,17 +219,18 @@ export class SessionWindows {
       const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       this.#own(this.#users.rowOf(words[at]!, words[at + 1]!, this.table.hashOf(row)), row);
-      this.#setTimer(row, lastMs + SESSION_GAP_MS, 0, 0);
+      this.#setTimer(row);
     }
   }
 
-  #setTimer(row: number, endMs: number, low: number, high: number): void {
-    const bucket = Math.floor(endMs / BUCKET_MS);
+  #setTimer(row: number): void {
     const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
+    const endMs = this.lastMs(row) + SESSION_GAP_MS;
+    const bucket = Math.floor(endMs / BUCKET_MS);
     if (bucket <= this.#openBucket) {
       words[at + 2] = words[at + 2]! | IS_DUE;
-      this.#due.insert(row, endMs, low, high);
+      this.#due.insert(row, endMs, words[at]!, words[at + 1]!);
     } else {
       words[at + 2] = words[at + 2]! & ~IS_DUE;
       words[at + 3] = bucket;
@@ -242,25 +254,25 @@ export class SessionWindows {
       if (Math.floor(endMs / BUCKET_MS) === bucket) {
         words[at + 2] = words[at + 2]! | IS_DUE;
         list.rows[count++] = row;
-      } else this.#setTimer(row, endMs, words[at]!, words[at + 1]!);
+      } else this.#setTimer(row);
     }
     this.#due.fill(this.table, list.rows, count, bucket * BUCKET_MS);
     this.#timers.recycle(list);
   }
 
-  #find(userRow: number, low: number, high: number, hash: number, timeMs: number): void {
+  #find(userRow: number, low: number, high: number, hash: number): void {
     this.#first = -1;
     this.#second = -1;
     const newest = this.#users.chunks.words[userRow >>> CHUNK_BITS]![(userRow & CHUNK_MASK) * 16 + 10]! - 1;
-    if (newest >= 0 && this.table.isOf(newest, low, high)) this.#findAt(newest, timeMs);
+    if (newest >= 0 && this.table.isOf(newest, low, high)) this.#findAt(newest);
     const { index } = this.table;
     if (index.size === 0) return;
-    this.#findIn(index.slots, index.mask, low, high, hash, timeMs);
-    if (index.old !== null) this.#findIn(index.old, index.oldMask, low, high, hash, timeMs);
+    this.#findIn(index.slots, index.mask, low, high, hash);
+    if (index.old !== null) this.#findIn(index.old, index.oldMask, low, high, hash);
   }
 
   /** At most two open sessions are near one event, since they lie at least the gap apart. */
-  #findIn(slots: Int32Array, mask: number, low: number, high: number, hash: number, timeMs: number): void {
+  #findIn(slots: Int32Array, mask: number, low: number, high: number, hash: number): void {
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const row = slots[slot * 2 + 1]! - 1;
       if (row === -1) return;
@@ -268,11 +280,12 @@ export class SessionWindows {
       const words = this.table.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       if (words[at] !== low || words[at + 1] !== high) continue;
-      this.#findAt(row, timeMs);
+      this.#findAt(row);
     }
   }
 
-  #findAt(row: number, timeMs: number): void {
+  #findAt(row: number): void {
+    const timeMs = this.#timeMs;
     if (timeMs <= this.firstMs(row) - SESSION_GAP_MS || timeMs >= this.lastMs(row) + SESSION_GAP_MS) return;
     if (this.#first < 0) this.#first = row;
     else this.#second = row;

@@ -98,6 +98,12 @@ export class UserWindows extends TumblingWindows {
     return Math.round(window.startMs / this.sizeMs);
   }
 
+  /** The open window of this number. */
+  #tableOf(number: number): WindowTable {
+    const { open } = this;
+    for (let i = 0; ; i++) if (this.#numberOf(open[i]!) === number) return open[i]!;
+  }
+
   /** The user's row in the window, new and empty if there was none. */
   #rowOf(window: WindowTable, number: number, userRow: number, low: number, high: number): number {
     const userWords = this.#users.chunks.words[userRow >>> CHUNK_BITS]!;
@@ -108,9 +114,8 @@ export class UserWindows extends TumblingWindows {
     let rowAt = u + 9;
     let numberAt = u + 8;
     while (words[rowAt] !== 0 && words[numberAt]! > number) {
-      const linked = this.open.find((table) => this.#numberOf(table) === words[numberAt])!;
       const row = words[rowAt]! - 1;
-      words = linked.chunks.words[row >>> CHUNK_BITS]!;
+      words = this.#tableOf(words[numberAt]!).chunks.words[row >>> CHUNK_BITS]!;
       rowAt = (row & CHUNK_MASK) * 16 + 6;
       numberAt = rowAt + 1;
     }

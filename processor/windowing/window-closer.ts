@@ -50,22 +50,15 @@ function closeSession(sessions: SessionWindows, row: number, into: WindowBuffer)
   const doubles = sessions.table.chunks.doubles[row >>> CHUNK_BITS]!;
   const at = (row & CHUNK_MASK) * 16;
   const d = (row & CHUNK_MASK) * 8;
-  const firstMs = doubles[d + 2]!;
-  const lastMs = doubles[d + 3]!;
-  into.push(
-    KIND.session,
-    words[at]!,
-    words[at + 1]!,
-    firstMs,
-    lastMs + SESSION_GAP_MS,
-    words[at + 8]!,
-    words[at + 9]!,
-    doubles[d + 5]!,
-    doubles[d + 6]!,
-    doubles[d + 7]!,
-    firstMs,
-    lastMs,
-  );
+  const target = into.open(KIND.session, words[at]!, words[at + 1]!, words[at + 8]!, words[at + 9]!);
+  into.startMs[target] = doubles[d + 2]!;
+  into.endMs[target] = doubles[d + 3]! + SESSION_GAP_MS;
+  into.sum[target] = doubles[d + 5]!;
+  into.min[target] = doubles[d + 6]!;
+  into.max[target] = doubles[d + 7]!;
+  into.firstMs[target] = doubles[d + 2]!;
+  into.lastMs[target] = doubles[d + 3]!;
+  into.seal(target);
   sessions.closeFirst();
 }
 
@@ -97,18 +90,13 @@ function pushRow(kind: number, table: WindowTable, row: number, into: WindowBuff
   const doubles = table.chunks.doubles[row >>> CHUNK_BITS]!;
   const at = (row & CHUNK_MASK) * 16;
   const d = (row & CHUNK_MASK) * 8;
-  into.push(
-    kind,
-    words[at]!,
-    words[at + 1]!,
-    table.startMs,
-    table.endMs,
-    words[at + 2]!,
-    words[at + 3]!,
-    doubles[d + 4]!,
-    doubles[d + 5]!,
-    doubles[d + 6]!,
-    table.startMs + words[at + 4]!,
-    table.startMs + words[at + 5]!,
-  );
+  const target = into.open(kind, words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!);
+  into.startMs[target] = table.startMs;
+  into.endMs[target] = table.endMs;
+  into.sum[target] = doubles[d + 4]!;
+  into.min[target] = doubles[d + 5]!;
+  into.max[target] = doubles[d + 6]!;
+  into.firstMs[target] = table.startMs + words[at + 4]!;
+  into.lastMs[target] = table.startMs + words[at + 5]!;
+  into.seal(target);
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { FoldOptions } from "#processor/model/ports.ts";
 import { SCORE_DEFAULTS, SCORE_LIMIT, score } from "#processor/state/score.ts";
+import { Tile } from "#processor/state/tile.ts";
 import { UserTable } from "#processor/state/user-table.ts";
 import { hashUser } from "#processor/state/key-hash.ts";
 import { CapacityError } from "#shared/kernel/errors.ts";
@@ -15,8 +16,9 @@ const HOUR_MS = 3_600_000;
 function scores(values: readonly number[], options = SCORE_DEFAULTS): { scores: number[]; mean: number; variance: number; values: number } {
   const words = new Int32Array(1);
   const doubles = new Float64Array(2);
-  const found = values.map((value) => score(options, value, words, 0, doubles, 0));
-  return { scores: found, mean: doubles[0]!, variance: doubles[1]!, values: words[0]! };
+  const events = { value: Float64Array.from(values), score: new Float64Array(values.length) };
+  for (let i = 0; i < values.length; i++) score(options, events, i, words, 0, doubles, 0);
+  return { scores: [...events.score], mean: doubles[0]!, variance: doubles[1]!, values: words[0]! };
 }
 
 function valued(values: readonly (number | null)[], more: (n: number) => Partial<EventRow> = () => ({})): LogEntry {
@@ -131,7 +133,13 @@ test("a user whose score is forgotten is still found in the windows and the sess
 });
 
 describe("the table of users", () => {
-  const add = (table: UserTable, user: number, value = 1): number => table.add(table.meet(user, 0, hashUser(user, 0)), value);
+  const add = (table: UserTable, user: number, value = 1): number => {
+    const tile = new Tile();
+    tile.userRow[0] = table.meet(user, 0, hashUser(user, 0));
+    tile.value[0] = value;
+    table.score(tile, 0);
+    return tile.score[0]!;
+  };
   const options = { ...SCORE_DEFAULTS, warmUp: 1, forgetMs: 24 * HOUR_MS };
 
   test("forgets a user by age alone: a day of log time at least, an hour more at most, however little was looked at", () => {
