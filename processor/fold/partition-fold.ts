@@ -4,6 +4,7 @@
  * I1 raw = clean + deadLettered + duplicate + late, checked whenever outputs are taken.
  * I2 What was emitted equals what was counted: oseq of clean, dlq and late are the ledger's counts.
  */
+import { ReadMemory } from "#shared/events/arrow/read-memory.ts";
 import { decodeBlock } from "#shared/events/block.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import { CorruptStateError } from "#shared/kernel/errors.ts";
@@ -45,6 +46,7 @@ export class ColumnFold implements PartitionFold {
   readonly #state: FoldState;
   readonly #rows: RowFold;
   readonly #records: OutputRecords;
+  readonly #memory = new ReadMemory();
 
   constructor(options: FoldOptions, state: FoldState) {
     this.#options = options;
@@ -158,7 +160,7 @@ export class ColumnFold implements PartitionFold {
       return;
     }
     if (record.value === null) throw this.#strange(record, "has no value");
-    const { columns, meta } = decodeBlock(record.value);
+    const { columns, meta } = decodeBlock(record.value, this.#memory);
     if (meta.partition !== this.#options.partition) throw this.#strange(record, `comes from source partition ${meta.partition}`);
     if (meta.generation !== this.#options.generation) throw this.#strange(record, `is of generation ${meta.generation}`);
     this.applyColumns(columns, record.timestampMs, meta);

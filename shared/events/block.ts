@@ -2,6 +2,7 @@
  * The blocks that travel between the stages: columns to Arrow IPC streams and back (docs/decisions/0003-arrow-blocks.md). Any Arrow reader can
  * read them. Equal columns give equal bytes. Decoding throws CorruptStateError on anything that is not exactly such a block.
  */
+import type { ReadMemory } from "./arrow/read-memory.ts";
 import { decodeColumns, type ArrowTable } from "./arrow/reader.ts";
 import { defineSchema, type ArrowColumn, type ArrowField, type ArrowSchema } from "./arrow/schema.ts";
 import { encodeColumns, type Allocate, type ArrowMetadata } from "./arrow/writer.ts";
@@ -111,8 +112,9 @@ export function encodeBlock(columns: EventColumns, meta: BlockMeta, allocate?: A
   return encodeColumns(BLOCK, columns.rows, [...eventColumns(columns), ...tail], metadata, allocate);
 }
 
-export function decodeBlock(bytes: Uint8Array): { columns: EventColumns; meta: BlockMeta } {
-  const { rows, columns, metadata } = decodeColumns(BLOCK, bytes);
+/** With `memory` the columns are valid until it is used again. */
+export function decodeBlock(bytes: Uint8Array, memory?: ReadMemory): { columns: EventColumns; meta: BlockMeta } {
+  const { rows, columns, metadata } = decodeColumns(BLOCK, bytes, memory);
   const texts = META_KEYS.map((key) => metadata.get(key));
   const [generation, , partition, firstSourceOffset, lastSourceOffset, rulesVersion] = texts.map(Number);
   const topic = texts[1];

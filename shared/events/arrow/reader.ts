@@ -8,6 +8,7 @@
 import type { BytesColumn } from "../columns.ts";
 import { FlatReader, corrupt } from "./flatbuffer.ts";
 import { HEADER, WIDTH, isDictionary, isNullable, readFields, readMetadata, type ArrowColumn, type ArrowField, type ArrowSchema, type ArrowType } from "./schema.ts"; // prettier-ignore
+import { ReadMemory } from "./read-memory.ts";
 import { countNulls } from "./writer.ts";
 
 export interface ArrowTable {
@@ -29,9 +30,9 @@ interface Message {
 const NO_BYTES = new Uint8Array(0);
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Reads a stream whose columns must be those of `schema`. @throws CorruptStateError */
-export function decodeColumns(schema: ArrowSchema, bytes: Uint8Array): ArrowTable {
-  return guard(() => readStream(bytes, schema));
+/** Reads a stream whose columns must be those of `schema`. With `memory` they are valid until that is used again. @throws CorruptStateError */
+export function decodeColumns(schema: ArrowSchema, bytes: Uint8Array, memory = new ReadMemory()): ArrowTable {
+  return guard(() => readStream(bytes, schema, memory));
 }
 
 /** The engine's own bounds checks are the second line behind ours. */
@@ -44,19 +45,20 @@ function guard<T>(read: () => T): T {
   }
 }
 
-function readStream(bytes: Uint8Array, expected: ArrowSchema | null): ArrowTable {
+function readStream(bytes: Uint8Array, expected: ArrowSchema | null, memory: ReadMemory): ArrowTable {
+  memory.begin();
   // One copy of a stream that begins anywhere (a value inside a fetched batch) makes every column a view. Never a Buffer: its slice is none.
   const start = bytes.byteOffset;
-  const stream = new MessageStream(start % 8 === 0 ? new Uint8Array(bytes.buffer, start, bytes.length) : new Uint8Array(bytes));
+  const stream = new MessageStream(start % 8 === 0 ? new Uint8Array(bytes.buffer, start, bytes.length) : memory.copyOf(bytes));
   const head = stream.next();
   if (head?.kind !== HEADER.schema) throw corrupt("does not begin with a schema");
   const { fields, dictionaryIds } = readSchema(head, expected);
   const dictionaries = new Map<number, readonly string[]>();
   for (let message = stream.next(); message !== null; message = stream.next()) {
     if (message.kind === HEADER.dictionaryBatch) {
-      readDictionary(message, dictionaries, dictionaryIds);
+      readDictionary(message, dictionaries, dictionaryIds, memory);
     } else if (message.kind === HEADER.recordBatch) {
-      const batch = new Batch(message.reader, message.header, message.body, fields.length);
+      const batch = new Batch(message.reader, message.header, message.body, fields.length, memory);
       const columns = fields.map((field, index) => batch.column(field, dictionaries.get(dictionaryIds[index]!)));
       if (stream.next() !== null) throw corrupt("holds more than one batch");
       stream.end();
@@ -117,14 +119,19 @@ function describe(fields: readonly ArrowField[]): string {
   return fields.map((field) => `${field.name} ${field.type}`).join(", ");
 }
 
-function readDictionary(message: Message, dictionaries: Map<number, readonly string[]>, known: readonly number[]): void {
+function readDictionary(
+  message: Message,
+  dictionaries: Map<number, readonly string[]>,
+  known: readonly number[],
+  memory: ReadMemory,
+): void {
   const { reader, header, body } = message;
   const idAt = reader.slot(header, 0);
   const id = idAt === 0 ? 0 : reader.i64(idAt);
   const deltaAt = reader.slot(header, 2);
   if (!known.includes(id) || dictionaries.has(id) || (deltaAt !== 0 && reader.u8(deltaAt) !== 0))
     throw corrupt("holds a dictionary twice or for no column");
-  const batch = new Batch(reader, reader.slotRef(header, 1), body, 1);
+  const batch = new Batch(reader, reader.slotRef(header, 1), body, 1, memory);
   const { offsets, bytes, validity } = batch.column({ name: "dictionary", type: "utf8" }, undefined) as BytesColumn;
   if (validity !== null) throw corrupt("holds a dictionary with nulls");
   const values: string[] = [];
@@ -140,6 +147,7 @@ function readDictionary(message: Message, dictionaries: Map<number, readonly str
 
 class Batch {
   readonly rows: number;
+  readonly #memory: ReadMemory;
   readonly #reader: FlatReader;
   readonly #body: Uint8Array;
   readonly #nodes: number;
@@ -148,7 +156,8 @@ class Batch {
   #node = 0;
   #buffer = 0;
 
-  constructor(reader: FlatReader, table: number, body: Uint8Array, columns: number) {
+  constructor(reader: FlatReader, table: number, body: Uint8Array, columns: number, memory: ReadMemory) {
+    this.#memory = memory;
     this.#reader = reader;
     this.#body = body;
     const rowsAt = reader.slot(table, 0);
@@ -176,7 +185,7 @@ class Batch {
       if (dictionary === undefined) throw corrupt(`column ${field.name} has no dictionary`);
       return readCodes(type, data, this.rows, validity, dictionary, field.name);
     }
-    return readValues(type, data, this.rows, validity, field.name);
+    return readValues(type, data, this.rows, validity, field.name, this.#memory);
   }
 
   #validity(field: ArrowField, nullCount: number): Uint8Array | null {
@@ -224,11 +233,18 @@ function int32(data: Uint8Array, length: number): Int32Array {
   return new Int32Array(buffer, byteOffset, length);
 }
 
-function readValues(type: ArrowType, data: Uint8Array, rows: number, validity: Uint8Array | null, name: string): ArrowColumn {
+function readValues(
+  type: ArrowType,
+  data: Uint8Array,
+  rows: number,
+  validity: Uint8Array | null,
+  name: string,
+  memory: ReadMemory,
+): ArrowColumn {
   switch (type) {
     case "int64":
     case "timestamp":
-      return readInt64(data, rows, name);
+      return readInt64(data, rows, name, memory);
     case "float64": {
       const { buffer, byteOffset } = aligned(data, 8);
       return readDoubles(new Float64Array(buffer, byteOffset, rows), validity);
@@ -247,9 +263,9 @@ function readValues(type: ArrowType, data: Uint8Array, rows: number, validity: U
   }
 }
 
-function readInt64(data: Uint8Array, rows: number, name: string): Float64Array {
+function readInt64(data: Uint8Array, rows: number, name: string, memory: ReadMemory): Float64Array {
   const words = int32(data, rows * 2);
-  const values = new Float64Array(rows);
+  const values = memory.doubles(rows);
   let outside = 0;
   for (let row = 0; row < rows; row++) {
     const high = words[row * 2 + 1]!;

@@ -1,6 +1,7 @@
 import { tableFromIPC } from "apache-arrow";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { ReadMemory } from "#shared/events/arrow/read-memory.ts";
 import {
   decodeBlock,
   decodeClean,
@@ -165,6 +166,17 @@ describe("blocks", () => {
         expect(plain(decodeWindows(encodeWindows(windowColumns(all))))).toEqual(plain(windowColumns(all)));
       }),
       { numRuns: 300 },
+    );
+  });
+
+  test("come back as they were one after the other in the memory of the one before", () => {
+    const memory = new ReadMemory();
+    fc.assert(
+      fc.property(rows, fc.boolean(), (all, isMisplaced) => {
+        const bytes = encodeBlock(eventColumns(all), META);
+        expect(plain(decodeBlock(isMisplaced ? misplaced(bytes) : bytes, memory).columns)).toEqual(plain(eventColumns(all)));
+      }),
+      { numRuns: 200 },
     );
   });
 
