@@ -4,11 +4,14 @@
  */
 import { CorruptStateError } from "#shared/kernel/errors.ts";
 import { WINDOW_KINDS } from "#shared/events/columns.ts";
-import type { EnrichmentName, FoldOptions } from "../model/ports.ts";
+import type { EnrichmentName, FoldOptions, StateCopy } from "../model/ports.ts";
 import { Enrichment } from "../operators/enrichment.ts";
-import { ID_ROW_BYTES } from "../state/id-table.ts";
+import { ID_ROW_BYTES, type IdTable } from "../state/id-table.ts";
 import { ROW_BYTES } from "../state/row-chunks.ts";
-import { USER_ROW_BYTES } from "../state/user-table.ts";
+import { PartsCopy, finish, type SectionCopy } from "../state/section-copy.ts";
+import type { SessionTable } from "../state/session-table.ts";
+import { USER_ROW_BYTES, type UserTable } from "../state/user-table.ts";
+import type { WindowTable } from "../state/window-table.ts";
 import { layOutSnapshotFile, readSnapshotFile, type SnapshotSection, writeSnapshotFile } from "../state/snapshot-file.ts";
 import type { TumblingWindows } from "../windowing/tumbling-windows.ts";
 import { KIND } from "../windowing/window-rules.ts";
@@ -60,25 +63,61 @@ const NAMES = {
 };
 
 export function writeSnapshot(state: FoldState, options: FoldOptions): Uint8Array {
-  return writeSnapshotFile(FOLD_VERSION, sectionsOf(state, options));
+  const sections = sectionsOf(state, options);
+  return writeSnapshotFile(
+    FOLD_VERSION,
+    sections.map(({ name, length, copyTo }) => ({ name, length, write: copyTo })),
+  );
 }
 
-/** The same without checksums, into memory that `room` gives; null when it gives none. */
-export function copyState(state: FoldState, options: FoldOptions, room: (sizeBytes: number) => Uint8Array | null): Uint8Array | null {
-  return layOutSnapshotFile(FOLD_VERSION, sectionsOf(state, options), room);
+/** The same without checksums, into memory that `room` gives, piece by piece; null when it gives none. One at a time. */
+export function copyState(state: FoldState, options: FoldOptions, room: (sizeBytes: number) => Uint8Array | null): StateCopy | null {
+  const copies: SectionCopy[] = [];
+  const sections = sectionsOf(state, options).map(({ name, length, startCopy }) => ({
+    name,
+    length,
+    write: (target: Uint8Array): void => void copies.push(...startCopy(target)),
+  }));
+  const bytes = layOutSnapshotFile(FOLD_VERSION, sections, room);
+  if (bytes === null) return null;
+  let next = 0;
+  const step = (budgetBytes: number): boolean => {
+    for (let left = budgetBytes; left > 0 && next < copies.length;) {
+      const copied = copies[next]!.step(left);
+      if (copied === 0) next++;
+      left -= copied;
+    }
+    return next === copies.length;
+  };
+  return { state: bytes, step };
 }
 
-function sectionsOf(state: FoldState, options: FoldOptions): SnapshotSection[] {
+/** A section that can be copied at once, or in pieces. */
+interface FoldSection extends Omit<SnapshotSection, "write"> {
+  readonly copyTo: (target: Uint8Array) => void;
+  readonly startCopy: (target: Uint8Array) => SectionCopy[];
+}
+
+function fixedSection(name: string, bytes: Uint8Array): FoldSection {
+  const startCopy = (target: Uint8Array): SectionCopy[] => [new PartsCopy([bytes], target, () => undefined)];
+  return { name, length: bytes.length, startCopy, copyTo: (target) => startCopy(target).forEach(finish) };
+}
+
+function tableSection(name: string, table: IdTable | SessionTable | UserTable, length: number): FoldSection {
+  return { name, length, startCopy: (target) => [table.startCopy(target)], copyTo: (target) => table.copyTo(target) };
+}
+
+function sectionsOf(state: FoldState, options: FoldOptions): FoldSection[] {
   const json = new TextEncoder().encode(JSON.stringify(stateSection(state, options)));
   return [
-    { name: NAMES.state, length: json.length, write: (target) => target.set(json) },
-    { name: NAMES.ids, length: state.ids.rows * ID_ROW_BYTES, write: (target) => state.ids.copyTo(target) },
+    fixedSection(NAMES.state, json),
+    tableSection(NAMES.ids, state.ids, state.ids.rows * ID_ROW_BYTES),
     tumblingSection(NAMES.fiveMinutes, state.fiveMinutes),
     tumblingSection(NAMES.hours, state.hours),
-    { name: NAMES.sessions, length: state.sessions.table.rows * ROW_BYTES, write: (target) => state.sessions.table.copyTo(target) },
+    tableSection(NAMES.sessions, state.sessions.table, state.sessions.table.rows * ROW_BYTES),
     ...(state.hopping === null ? [] : [tumblingSection(NAMES.panes, state.hopping.panes)]),
-    { name: NAMES.users, length: state.users.rows * USER_ROW_BYTES, write: (target) => state.users.copyTo(target) },
-    { name: NAMES.enrichment, length: state.enrichment?.bytes.length ?? 0, write: (target) => target.set(state.enrichment?.bytes ?? []) },
+    tableSection(NAMES.users, state.users, state.users.rows * USER_ROW_BYTES),
+    fixedSection(NAMES.enrichment, state.enrichment?.bytes ?? new Uint8Array(0)),
   ];
 }
 
@@ -105,16 +144,22 @@ function stateSection(state: FoldState, options: FoldOptions): StateSection {
   };
 }
 
-function tumblingSection(name: string, windows: TumblingWindows): SnapshotSection {
+function tumblingSection(name: string, windows: TumblingWindows): FoldSection {
   const rows = windows.open.reduce((sum, table) => sum + table.rows, 0);
-  const write = (target: Uint8Array): void => {
+  const each = <T>(target: Uint8Array, copy: (table: WindowTable, target: Uint8Array) => T): T[] => {
     let at = 0;
-    for (const table of windows.open) {
-      table.copyTo(target.subarray(at));
+    return windows.open.map((table) => {
+      const from = at;
       at += table.rows * ROW_BYTES;
-    }
+      return copy(table, target.subarray(from, at));
+    });
   };
-  return { name, length: rows * ROW_BYTES, write };
+  return {
+    name,
+    length: rows * ROW_BYTES,
+    startCopy: (target) => each(target, (table, part) => table.startCopy(part)),
+    copyTo: (target) => void each(target, (table, part) => table.copyTo(part)),
+  };
 }
 
 /**

@@ -11,7 +11,7 @@ import { CorruptStateError } from "#shared/kernel/errors.ts";
 import type { EventColumns } from "#shared/events/columns.ts";
 import { HEADERS, OUTPUT_ROLES, type OutputRole } from "#shared/events/names.ts";
 import { PROGRESS_VERSION, type Progress } from "#shared/events/progress.ts";
-import type { EnrichmentName, FoldOptions, InputRecord, OutputRecord, PartitionFold } from "../model/ports.ts";
+import type { EnrichmentName, FoldOptions, InputRecord, OutputRecord, PartitionFold, StateCopy } from "../model/ports.ts";
 import type { BlockOrigin } from "../operators/dead-letters.ts";
 import { Enrichment } from "../operators/enrichment.ts";
 import { roleIndex } from "../operators/rolling-hash.ts";
@@ -135,7 +135,7 @@ export class ColumnFold implements PartitionFold {
     return writeSnapshot(this.#state, this.#options);
   }
 
-  copyState(room: (sizeBytes: number) => Uint8Array | null): Uint8Array | null {
+  copyState(room: (sizeBytes: number) => Uint8Array | null): StateCopy | null {
     assert(this.pendingRows === 0, "a snapshot is taken at an epoch boundary, with no outputs waiting");
     return copyState(this.#state, this.#options, room);
   }

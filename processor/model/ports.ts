@@ -51,6 +51,13 @@ export interface EnrichmentName {
   readonly sha256: string;
 }
 
+/** A copy in the making. Call `step` between records, until it is complete: while it is not, the fold copies what it is about to change. */
+export interface StateCopy {
+  readonly state: Uint8Array;
+  /** Copies about so many bytes more. True = `state` is complete. */
+  step(budgetBytes: number): boolean;
+}
+
 /** The deterministic fold of one partition: state' = fold(state, record). Not re-entrant. */
 export interface PartitionFold {
   /**
@@ -80,10 +87,10 @@ export interface PartitionFold {
   /** Complete copy of the state at this record boundary (no pending outputs allowed). Versioned, with a checksum per section. */
   snapshot(): Uint8Array;
   /**
-   * The copying alone, into memory that `room` gives; null when it gives none. The checksums are left to `sealSnapshotFile`, in another thread:
-   * what the fold stops for is this call.
+   * Begins a copy of the state at this record boundary, without checksums (`sealSnapshotFile`, in another thread), into memory that `room` gives; null
+   * when it gives none. The fold may go on before the copy is complete. One at a time.
    */
-  copyState?(room: (sizeBytes: number) => Uint8Array | null): Uint8Array | null;
+  copyState?(room: (sizeBytes: number) => Uint8Array | null): StateCopy | null;
   /** Memory of each state table, bytes. */
   memory(): Readonly<Record<string, number>>;
 }

@@ -2,6 +2,7 @@
  * Writes snapshots behind the fold's back: one at a time, never awaited by an epoch. A snapshot that fails is a warning: it is no commit
  * point, and the one before it stays good.
  */
+import { setImmediate as turn } from "node:timers/promises";
 import type { Progress } from "#shared/events/progress.ts";
 import { describeError } from "#shared/kernel/errors.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
@@ -10,7 +11,7 @@ import { type SealedSnapshot, sealSnapshot } from "../checkpoint/snapshot-codec.
 import { parseSnapshotKey, snapshotKey, snapshotPrefix } from "../checkpoint/snapshot-key.ts";
 import type { StateSealer } from "../checkpoint/snapshot-sealer.ts";
 import type { SnapshotHeader, SnapshotRef } from "../checkpoint/types.ts";
-import type { PartitionFold } from "../model/ports.ts";
+import type { PartitionFold, StateCopy } from "../model/ports.ts";
 import type { TaskOptions, TaskPorts } from "./ports.ts";
 
 export interface SnapshotCopy {
@@ -19,13 +20,35 @@ export interface SnapshotCopy {
   readonly state: Uint8Array;
   /** False = a copy without checksums, in a room of the sealer's. */
   readonly isWhole: boolean;
+  /** Resolves when `state` is complete: true, or false after `cancel`. */
+  readonly complete?: Promise<boolean>;
+  readonly cancel?: () => void;
 }
 
+/** Copied in one turn of the event loop, bytes: a millisecond or less, so that the fold never waits longer. */
+const SLICE_BYTES = 1 << 20;
+
 /** null: there is no room for a copy yet. */
-export function copyOf(fold: PartitionFold, sealer: StateSealer | undefined): Pick<SnapshotCopy, "state" | "isWhole"> | null {
+export function copyOf(fold: PartitionFold, sealer: StateSealer | undefined): Omit<SnapshotCopy, "offset" | "progress"> | null {
   if (sealer === undefined || fold.copyState === undefined) return { state: fold.snapshot(), isWhole: true };
-  const state = fold.copyState((sizeBytes) => sealer.room(sizeBytes));
-  return state === null ? null : { state, isWhole: false };
+  const copy = fold.copyState((sizeBytes) => sealer.room(sizeBytes));
+  return copy === null ? null : { state: copy.state, isWhole: false, ...copiedInSlices(copy) };
+}
+
+/** Between the fold's batches, whenever it waits for input or for a commit. */
+function copiedInSlices(copy: StateCopy): Required<Pick<SnapshotCopy, "complete" | "cancel">> {
+  const cancelling = new AbortController();
+  const copying = async (): Promise<boolean> => {
+    while (!cancelling.signal.aborted) {
+      if (copy.step(SLICE_BYTES)) return true;
+      await turn();
+    }
+    return false;
+  };
+  const complete = copying();
+  // Who waits for the copy sees the failure; a copy whose epoch fails is not waited for.
+  complete.catch(() => undefined);
+  return { complete, cancel: () => cancelling.abort() };
 }
 
 export class SnapshotWriter {
@@ -68,10 +91,12 @@ export class SnapshotWriter {
 
   /** For a copy whose epoch was not committed. */
   drop(copy: SnapshotCopy): void {
+    copy.cancel?.();
     if (!copy.isWhole) this.#ports.sealer?.drop(copy.state);
   }
 
-  #seal(header: SnapshotHeader, { state, isWhole }: SnapshotCopy): Promise<SealedSnapshot> {
+  async #seal(header: SnapshotHeader, { state, isWhole, complete }: SnapshotCopy): Promise<SealedSnapshot> {
+    await complete;
     return isWhole ? sealSnapshot(this.#ports.codec, header, state) : this.#ports.sealer!.seal(header, state);
   }
 

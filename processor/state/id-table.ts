@@ -9,6 +9,7 @@
  */
 import { hashEventId } from "./key-hash.ts";
 import { RowIndex } from "./row-index.ts";
+import { PartsCopy, finish, type SectionCopy } from "./section-copy.ts";
 import { tableFull } from "./capacity.ts";
 
 const WORDS = 6;
@@ -36,6 +37,7 @@ export class IdTable {
   #timeMs = 0;
   /** The same modulo 2^32, as the rows hold it. */
   #time = 0;
+  #isCopying = false;
 
   constructor(horizonMs: number, maxRows: number) {
     this.#horizonMs = horizonMs;
@@ -148,8 +150,9 @@ export class IdTable {
     this.#tail = (this.#tail + expired) & ROW_MASK;
     this.#count -= expired;
     if (expired > 0 && (this.#tail & CHUNK_MASK) === 0) {
-      // The emptied chunk serves again as the last one.
-      this.#chunks.push(this.#chunks.shift()!);
+      // The emptied chunk serves again as the last one, unless a snapshot still reads it.
+      const emptied = this.#chunks.shift()!;
+      if (!this.#isCopying) this.#chunks.push(emptied);
       this.#firstChunk = this.#tail >>> CHUNK_BITS;
     }
     return expired;
@@ -165,16 +168,26 @@ export class IdTable {
 
   /** Live rows, oldest first. */
   copyTo(target: Uint8Array): void {
-    let at = 0;
+    finish(new PartsCopy(this.#parts(), target, () => undefined));
+  }
+
+  /** The same as {@link copyTo}, piece by piece: a row is never written twice, so that all it takes is to leave emptied chunks alone. */
+  startCopy(target: Uint8Array): SectionCopy {
+    this.#isCopying = true;
+    return new PartsCopy(this.#parts(), target, () => (this.#isCopying = false));
+  }
+
+  #parts(): Uint8Array[] {
+    const parts: Uint8Array[] = [];
     for (let row = this.#tail, left = this.#count; left > 0;) {
       const from = row & CHUNK_MASK;
       const rows = Math.min(left, CHUNK_MASK + 1 - from);
       const words = this.#chunks[((row >>> CHUNK_BITS) - this.#firstChunk) & CHUNK_COUNT_MASK]!;
-      target.set(new Uint8Array(words.buffer, from * ID_ROW_BYTES, rows * ID_ROW_BYTES), at);
-      at += rows * ID_ROW_BYTES;
+      parts.push(new Uint8Array(words.buffer, from * ID_ROW_BYTES, rows * ID_ROW_BYTES));
       row = (row + rows) & ROW_MASK;
       left -= rows;
     }
+    return parts;
   }
 
   copyFrom(source: Uint8Array, timeMs: number): void {

@@ -12,6 +12,11 @@ export const CHUNK_MASK = CHUNK_ROWS - 1;
 /** glibc puts large blocks 16 bytes behind a page: views from byte 48 on then begin on a cache line. Elsewhere it is merely harmless. */
 const LINE_SHIFT = 48;
 
+/** What has to be told before a row changes (section-copy.ts). */
+interface RowWatch {
+  save(row: number): void;
+}
+
 /** Chunks of closed windows serve the next ones: the collector of the engine frees memory outside of its heap late. */
 export class ChunkPool {
   readonly #free: ArrayBuffer[] = [];
@@ -20,7 +25,12 @@ export class ChunkPool {
     return this.#free.pop() ?? new ArrayBuffer(CHUNK_ROWS * ROW_BYTES + 64);
   }
 
+  /** Chunks that are still being copied come back when they have been. */
   give(chunks: RowChunks): void {
+    if (chunks.watch !== null) {
+      chunks.isGivenBack = true;
+      return;
+    }
     for (const words of chunks.words) this.#free.push(words.buffer as ArrayBuffer);
   }
 
@@ -36,8 +46,26 @@ export class RowChunks {
   readonly words: Int32Array[] = [];
   readonly doubles: Float64Array[] = [];
 
+  /** Not null while a snapshot is being copied: whoever changes a row that has been before, in words that a snapshot holds, saves it first. */
+  watch: RowWatch | null = null;
+  isGivenBack = false;
+
   constructor(pool: ChunkPool) {
     this.#pool = pool;
+  }
+
+  endWatch(): void {
+    this.watch = null;
+    if (!this.isGivenBack) return;
+    this.isGivenBack = false;
+    this.#pool.give(this);
+  }
+
+  /** Before the rows named change; -1 = none. One test a tile when no snapshot is being copied. */
+  saveRows(rows: Int32Array, from: number, to: number): void {
+    const { watch } = this;
+    if (watch === null) return;
+    for (let i = from; i < to; i++) if (rows[i]! >= 0) watch.save(rows[i]!);
   }
 
   /** Written so that the compiler must do the reads of {@link touch}. */
@@ -67,14 +95,6 @@ export class RowChunks {
       sum ^= this.words[row >>> CHUNK_BITS]![(row & CHUNK_MASK) * ROW_WORDS]!;
     }
     this.touched = sum;
-  }
-
-  /** Copies the first `rows` rows to `target`. */
-  copyTo(target: Uint8Array, rows: number): void {
-    for (let chunk = 0, left = rows; left > 0; chunk++, left -= CHUNK_ROWS) {
-      const words = this.words[chunk]!;
-      target.set(new Uint8Array(words.buffer, words.byteOffset, Math.min(left, CHUNK_ROWS) * ROW_BYTES), chunk * CHUNK_ROWS * ROW_BYTES);
-    }
   }
 
   /** Replaces the content by `source`, whole rows. */

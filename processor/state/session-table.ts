@@ -10,8 +10,9 @@
  */
 import { tableFull } from "./capacity.ts";
 import { hashUser } from "./key-hash.ts";
-import { CHUNK_BITS, CHUNK_MASK, ChunkPool, ROW_BYTES, RowChunks } from "./row-chunks.ts";
+import { CHUNK_BITS, CHUNK_MASK, ChunkPool, ROW_BYTES, ROW_WORDS, RowChunks } from "./row-chunks.ts";
 import { RowIndex } from "./row-index.ts";
+import { PageCopy, finish, type SectionCopy } from "./section-copy.ts";
 import type { Tile } from "./tile.ts";
 
 /** The row waits in the list of due sessions. */
@@ -59,6 +60,7 @@ export class SessionTable {
     const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
     const d = (row & CHUNK_MASK) * 8;
+    this.chunks.watch?.save(row);
     if (this.#free !== 0) this.#free = words[at + 2]!;
     const timeMs = tile.timeMs[i]!;
     const value = tile.value[i]!;
@@ -102,6 +104,7 @@ export class SessionTable {
     const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
     const d = (row & CHUNK_MASK) * 8;
+    this.chunks.watch?.save(row);
     if (timeMs < doubles[d + 2]!) doubles[d + 2] = timeMs;
     if (timeMs > doubles[d + 3]!) doubles[d + 3] = timeMs;
     words[at + 8] = words[at + 8]! + 1;
@@ -123,6 +126,7 @@ export class SessionTable {
     const fromDoubles = this.chunks.doubles[later >>> CHUNK_BITS]!;
     const fromAt = (later & CHUNK_MASK) * 16;
     const fromD = (later & CHUNK_MASK) * 8;
+    this.chunks.watch?.save(earlier);
     doubles[d + 3] = fromDoubles[fromD + 3]!;
     words[at + 8] = words[at + 8]! + fromWords[fromAt + 8]!;
     words[at + 9] = words[at + 9]! + fromWords[fromAt + 9]!;
@@ -136,6 +140,7 @@ export class SessionTable {
     this.setIndexed(row, false);
     const words = this.chunks.words[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
+    this.chunks.watch?.save(row);
     words.fill(0, at, at + 16);
     words[at + 2] = this.#free;
     this.#free = row + 1;
@@ -149,12 +154,18 @@ export class SessionTable {
 
   /** Every row ever used, free ones included, with the scheduling hints zeroed (I1). */
   copyTo(target: Uint8Array): void {
-    this.chunks.copyTo(target, this.#rows);
-    const words = new Int32Array(target.buffer, target.byteOffset, this.#rows * 16);
-    for (let at = 0; at < words.length; at += 16) {
-      if (words[at + 8] !== 0) words[at + 2] = 0;
-      words[at + 3] = 0;
-    }
+    finish(this.#copy(target, () => undefined));
+  }
+
+  /** The same as {@link copyTo}, piece by piece. Of one at a time. */
+  startCopy(target: Uint8Array): SectionCopy {
+    const copy = this.#copy(target, () => this.chunks.endWatch());
+    this.chunks.watch = copy;
+    return copy;
+  }
+
+  #copy(target: Uint8Array, done: () => void): PageCopy {
+    return new PageCopy(this.chunks.words, this.#rows, target, { savedWords: ROW_WORDS, clean: clearHints, done });
   }
 
   copyFrom(source: Uint8Array, freeHead: number): void {
@@ -162,5 +173,12 @@ export class SessionTable {
     this.#rows = source.length / ROW_BYTES;
     this.#free = freeHead;
     this.index = new RowIndex();
+  }
+}
+
+function clearHints(words: Int32Array, from: number, to: number): void {
+  for (let at = from; at < to; at += ROW_WORDS) {
+    if (words[at + 8] !== 0) words[at + 2] = 0;
+    words[at + 3] = 0;
   }
 }

@@ -15,6 +15,7 @@ import { tableFull } from "./capacity.ts";
 import { hashUser } from "./key-hash.ts";
 import { CHUNK_BITS, CHUNK_MASK, ChunkPool, RowChunks } from "./row-chunks.ts";
 import { RowIndex } from "./row-index.ts";
+import { PageCopy, finish, type SectionCopy } from "./section-copy.ts";
 import { score, type ScoreOptions } from "./score.ts";
 import type { Tile } from "./tile.ts";
 
@@ -83,6 +84,7 @@ export class UserTable {
     const { chunks } = this;
     this.index.touch(hash, 0, count, rows);
     chunks.touch(rows, 0, count);
+    chunks.saveRows(rows, 0, count);
     for (let i = 0; i < count; i++) {
       const row = rows[i]!;
       if (row >= 0) {
@@ -113,6 +115,7 @@ export class UserTable {
   /** The row of a user who has an event now. At once, not when it is scored: from here on no pass may free the row. */
   meet(low: number, high: number, hash: number): number {
     const row = this.rowOf(low, high, hash);
+    this.chunks.watch?.save(row);
     this.#see(this.chunks.words[row >>> CHUNK_BITS]!, (row & CHUNK_MASK) * 16);
     return row;
   }
@@ -158,6 +161,7 @@ export class UserTable {
     }
     const words = this.chunks.words[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
+    this.chunks.watch?.save(row);
     if (this.#free !== 0) this.#free = words[at + 2]!;
     words.fill(0, at, at + 16);
     words[at] = low;
@@ -173,6 +177,7 @@ export class UserTable {
       const words = this.chunks.words[row >>> CHUNK_BITS]!;
       const at = (row & CHUNK_MASK) * 16;
       if (words[at + 3]! < 0 || this.#hour - words[at + 3]! < this.#forgetHours || this.holds(words, at)) continue;
+      this.chunks.watch?.save(row);
       this.index.remove(hashUser(words[at]!, words[at + 1]!), row);
       words.fill(0, at, at + 16);
       words[at + 2] = this.#free;
@@ -184,12 +189,18 @@ export class UserTable {
 
   /** Every row ever used, free ones included. */
   copyTo(target: Uint8Array): void {
-    const into = new Int32Array(target.buffer, target.byteOffset, this.#rows * SAVED_WORDS);
-    for (let row = 0, to = 0; row < this.#rows; row++) {
-      const words = this.chunks.words[row >>> CHUNK_BITS]!;
-      const at = (row & CHUNK_MASK) * 16;
-      for (let w = 0; w < SAVED_WORDS; w++) into[to++] = words[at + w]!;
-    }
+    finish(this.#copy(target, () => undefined));
+  }
+
+  /** The same as {@link copyTo}, piece by piece. Of one at a time. */
+  startCopy(target: Uint8Array): SectionCopy {
+    const copy = this.#copy(target, () => this.chunks.endWatch());
+    this.chunks.watch = copy;
+    return copy;
+  }
+
+  #copy(target: Uint8Array, done: () => void): PageCopy {
+    return new PageCopy(this.chunks.words, this.#rows, target, { savedWords: SAVED_WORDS, clean: leave, done });
   }
 
   copyFrom(source: Uint8Array, saved: { readonly freeHead: number; readonly sweptTo: number; readonly logTimeMs: number }): void {
@@ -210,3 +221,5 @@ export class UserTable {
     }
   }
 }
+
+function leave(): void {}

@@ -5,7 +5,8 @@
  * window's start, 6-7 the owner's (zero in a snapshot), d4 sum, d5 min, d6 max, d7 zero.
  */
 import { tableFull } from "./capacity.ts";
-import { CHUNK_BITS, CHUNK_MASK, ROW_BYTES, RowChunks, type ChunkPool } from "./row-chunks.ts";
+import { CHUNK_BITS, CHUNK_MASK, ROW_BYTES, ROW_WORDS, RowChunks, type ChunkPool } from "./row-chunks.ts";
+import { PageCopy, finish, type SectionCopy } from "./section-copy.ts";
 import { hashUser } from "./key-hash.ts";
 import { RowIndex } from "./row-index.ts";
 import type { Tile } from "./tile.ts";
@@ -104,6 +105,7 @@ export class WindowTable {
   add(row: number, offsetMs: number, value: number): number {
     const words = this.chunks.words[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
+    this.chunks.watch?.save(row);
     const events = words[at + 2]! + 1;
     words[at + 2] = events;
     if (offsetMs < words[at + 4]!) words[at + 4] = offsetMs;
@@ -128,6 +130,7 @@ export class WindowTable {
     const { startMs, index, chunks } = this;
     index.touch(hash, from, to, rows);
     chunks.touch(rows, from, to);
+    chunks.saveRows(rows, from, to);
     for (let i = from; i < to; i++) {
       const userLow = low[i]!;
       const userHigh = high[i]!;
@@ -136,6 +139,7 @@ export class WindowTable {
       let at = (row & CHUNK_MASK) * 16;
       if (row < 0 || words[at] !== userLow || words[at + 1] !== userHigh) {
         row = this.rowOf(userLow, userHigh, hash[i]!);
+        chunks.watch?.save(row);
         words = chunks.words[row >>> CHUNK_BITS]!;
         at = (row & CHUNK_MASK) * 16;
       }
@@ -174,6 +178,7 @@ export class WindowTable {
 
   /** Adds a row of a shorter window that lies within this one. */
   merge(row: number, from: WindowTable, fromRow: number): void {
+    this.chunks.watch?.save(row);
     const words = this.chunks.words[row >>> CHUNK_BITS]!;
     const doubles = this.chunks.doubles[row >>> CHUNK_BITS]!;
     const at = (row & CHUNK_MASK) * 16;
@@ -193,13 +198,22 @@ export class WindowTable {
   }
 
   copyTo(target: Uint8Array): void {
-    this.chunks.copyTo(target, this.#rows);
-    if (this.#isIndexed) return;
-    const words = new Int32Array(target.buffer, target.byteOffset, this.#rows * 16);
-    for (let at = 0; at < words.length; at += 16) {
-      words[at + 6] = 0;
-      words[at + 7] = 0;
-    }
+    finish(this.#copy(target, () => undefined));
+  }
+
+  /** The same as {@link copyTo}, piece by piece. */
+  startCopy(target: Uint8Array): SectionCopy {
+    const copy = this.#copy(target, () => this.chunks.endWatch());
+    this.chunks.watch = copy;
+    return copy;
+  }
+
+  #copy(target: Uint8Array, done: () => void): PageCopy {
+    return new PageCopy(this.chunks.words, this.#rows, target, {
+      savedWords: ROW_WORDS,
+      clean: this.#isIndexed ? leave : clearLinks,
+      done,
+    });
   }
 
   /** Rows as {@link copyTo} gives them. */
@@ -212,5 +226,14 @@ export class WindowTable {
       const at = (row & CHUNK_MASK) * 16;
       this.index.insert(hashUser(words[at]!, words[at + 1]!), row);
     }
+  }
+}
+
+function leave(): void {}
+
+function clearLinks(words: Int32Array, from: number, to: number): void {
+  for (let at = from; at < to; at += ROW_WORDS) {
+    words[at + 6] = 0;
+    words[at + 7] = 0;
   }
 }

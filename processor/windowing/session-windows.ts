@@ -73,6 +73,7 @@ export class SessionWindows {
     const { words: userWords } = this.#users.chunks;
     for (let i = 0; i < count; i++) rows[i] = userWords[userRow[i]! >>> CHUNK_BITS]![(userRow[i]! & CHUNK_MASK) * 16 + 10]! - 1;
     chunks.touch(rows, 0, count);
+    chunks.saveRows(rows, 0, count);
     let newestMs = this.#newestMs;
     for (let i = 0; i < count; i++) {
       const time = timeMs[i]!;

@@ -40,10 +40,14 @@ export class UserWindows extends TumblingWindows {
         rows[i] = (words[u + 9]! - 1) | ((other | -other) >> 31);
       }
       chunks.touch(rows, from, to);
+      chunks.saveRows(rows, from, to);
       for (let i = from; i < to; i++) {
         let row = rows[i]!;
         // Of a user whose first event in the window is in this tile the row was not yet known above.
-        if (row < 0) row = this.#rowOf(window, number, userRow[i]!, tile.low[i]!, tile.high[i]!);
+        if (row < 0) {
+          row = this.#rowOf(window, number, userRow[i]!, tile.low[i]!, tile.high[i]!);
+          chunks.watch?.save(row);
+        }
         // WindowTable.add, in one loop over local variables: this and SessionWindows.addTile are where a fold spends its time.
         const words = chunks.words[row >>> CHUNK_BITS]!;
         const at = (row & CHUNK_MASK) * 16;

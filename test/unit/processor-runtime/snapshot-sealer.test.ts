@@ -40,9 +40,10 @@ function headerOf(fold: PartitionFold, stateBytes: number): SnapshotHeader {
 
 const roomFor = (sealer: SnapshotSealer, fold: PartitionFold): Promise<Uint8Array> =>
   settles(() => {
-    const state = fold.copyState!((sizeBytes) => sealer.room(sizeBytes));
-    expect(state).not.toBeNull();
-    return state!;
+    const copy = fold.copyState!((sizeBytes) => sealer.room(sizeBytes));
+    expect(copy).not.toBeNull();
+    while (!copy!.step(4_096));
+    return copy!.state;
   });
 
 describe("a snapshot sealed in another thread", () => {
