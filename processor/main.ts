@@ -4,6 +4,8 @@
  */
 import { availableParallelism } from "node:os";
 import { isMainThread } from "node:worker_threads";
+import { type Confirm, PartitionOwner } from "#shared/assignment/partition-owner.ts";
+import { assignSticky, STICKY_PROTOCOL } from "#shared/assignment/sticky-assignor.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
 import { GroupMembership } from "#shared/clients/kafka/group-membership.ts";
 import { type KafkaAccess, kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
@@ -12,9 +14,7 @@ import type { Config } from "#shared/config/config.ts";
 import { groupId, topicName } from "#shared/events/names.ts";
 import { ConfigError, describeError, toError } from "#shared/kernel/errors.ts";
 import { runService, type ServiceContext } from "#shared/telemetry/service.ts";
-import { PartitionOwner } from "./assignment/partition-owner.ts";
-import { assignSticky, STICKY_PROTOCOL } from "./assignment/sticky-assignor.ts";
-import { type Confirm, LocalHost, type TaskHost } from "./assignment/task-host.ts";
+import { LocalHost, type TaskHost } from "./assignment/task-host.ts";
 import { taskMaker } from "./assignment/task-maker.ts";
 import { runWorker } from "./assignment/worker.ts";
 import { WorkerPool } from "./assignment/worker-pool.ts";

@@ -1,25 +1,14 @@
 /** Where the tasks of partitions run: in this thread, or in workers (worker-pool.ts). */
+import type { Confirm, HostedTask } from "#shared/assignment/partition-owner.ts";
 import { FencedError } from "#shared/kernel/errors.ts";
-import { PartitionTask, type TaskEnd } from "../runtime/partition-task.ts";
+import { PartitionTask } from "../runtime/partition-task.ts";
 import type { TaskOptions, TaskPorts } from "../runtime/ports.ts";
-
-export interface HostedTask {
-  /** Resolves when the partition runs for the first time; never when it ends before. */
-  readonly running: Promise<void>;
-  /** Never rejects. */
-  readonly end: Promise<TaskEnd>;
-  /** Planned hand-over. */
-  stop(): void;
-}
 
 export interface TaskHost {
   start(partition: number): HostedTask;
   /** When no task runs any more. */
   close(): Promise<void>;
 }
-
-/** Whether the partition is this process's, asked of the group. */
-export type Confirm = (partition: number) => Promise<boolean>;
 
 export interface TaskMaker {
   ports(partition: number): TaskPorts;

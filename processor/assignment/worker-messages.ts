@@ -1,6 +1,6 @@
 /** What main thread and workers say to each other. Errors cross as facts: a structured clone of one is no longer of its class. */
+import type { TaskEnd } from "#shared/assignment/partition-owner.ts";
 import { FencedError, OperatingError, toError, UnavailableError } from "#shared/kernel/errors.ts";
-import type { TaskEnd } from "../runtime/partition-task.ts";
 
 export type ToWorker =
   | { readonly kind: "start"; readonly partition: number }

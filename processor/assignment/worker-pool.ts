@@ -3,9 +3,9 @@
  * other core. A worker that dies takes its partitions' tasks with it: they end as failed, and the process hands the others over and leaves.
  */
 import { Worker } from "node:worker_threads";
+import type { Confirm, HostedTask, TaskEnd } from "#shared/assignment/partition-owner.ts";
 import { OperatingError, toError } from "#shared/kernel/errors.ts";
-import type { TaskEnd } from "../runtime/partition-task.ts";
-import type { Confirm, HostedTask, TaskHost } from "./task-host.ts";
+import type { TaskHost } from "./task-host.ts";
 import { errorFacts, type FromWorker, taskEnd, type ToWorker } from "./worker-messages.ts";
 
 const CLOSE_LIMIT_MS = 2_000;

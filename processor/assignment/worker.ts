@@ -1,12 +1,13 @@
 /** A worker thread: tasks of some partitions, with connections, folds and memory of its own. The main thread says which and answers for the group. */
 import { parentPort } from "node:worker_threads";
+import type { HostedTask } from "#shared/assignment/partition-owner.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
 import { kafkaOptions } from "#shared/clients/kafka/kafka-options.ts";
 import { loadConfig, processFlags } from "#shared/config/config.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import { armFailpoint } from "#shared/kernel/failpoint.ts";
 import { createLogger } from "#shared/telemetry/logger.ts";
-import { type HostedTask, LocalHost } from "./task-host.ts";
+import { LocalHost } from "./task-host.ts";
 import { taskMaker } from "./task-maker.ts";
 import { endFacts, errorOf, type FromWorker, type ToWorker } from "./worker-messages.ts";
 

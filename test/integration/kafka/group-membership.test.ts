@@ -1,6 +1,6 @@
 /** Membership in a group of a real broker, by members that do nothing but hold partitions. */
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { assignSticky, STICKY_PROTOCOL } from "#processor/assignment/sticky-assignor.ts";
+import { assignSticky, STICKY_PROTOCOL } from "#shared/assignment/sticky-assignor.ts";
 import { createTopics } from "#shared/clients/kafka/admin.ts";
 import { GroupMembership, type MembershipListener } from "#shared/clients/kafka/group-membership.ts";
 import { topicName } from "#shared/events/names.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { assignSticky } from "#processor/assignment/sticky-assignor.ts";
+import { assignSticky } from "#shared/assignment/sticky-assignor.ts";
 import type { MemberClaim } from "#shared/clients/kafka/group-membership-requests.ts";
 
 const claim = (memberId: string, owned: readonly number[], generation = 1): MemberClaim => ({ memberId, owned, generation });

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "vitest";
-import type { Confirm } from "#processor/assignment/task-host.ts";
+import type { Confirm } from "#shared/assignment/partition-owner.ts";
 import { WorkerPool } from "#processor/assignment/worker-pool.ts";
 import { FencedError } from "#shared/kernel/errors.ts";
 

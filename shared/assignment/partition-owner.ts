@@ -5,9 +5,34 @@
 import type { MembershipListener } from "#shared/clients/kafka/group-membership.ts";
 import { describeError, OperatingError, toError } from "#shared/kernel/errors.ts";
 import type { Logger } from "#shared/telemetry/logger.ts";
-import type { TaskEnd } from "../runtime/partition-task.ts";
-import type { Clock } from "../runtime/ports.ts";
-import type { Confirm, HostedTask, TaskHost } from "./task-host.ts";
+
+/** How the work on one partition ends. */
+export type TaskEnd =
+  /** Handed over, or never began. */
+  | { readonly kind: "stopped" }
+  | { readonly kind: "refused"; readonly verdict: { readonly refusal: string; readonly message: string; readonly fix: string } }
+  /** A newer owner exists. */
+  | { readonly kind: "fenced"; readonly error: Error }
+  | { readonly kind: "failed"; readonly error: Error };
+
+export interface HostedTask {
+  /** Resolves when the partition runs for the first time; never when it ends before. */
+  readonly running: Promise<void>;
+  /** Never rejects. */
+  readonly end: Promise<TaskEnd>;
+  /** Planned hand-over. */
+  stop(): void;
+}
+
+/** Whether the partition is this process's, asked of the group. */
+export type Confirm = (partition: number) => Promise<boolean>;
+
+interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Resolves early, without error, when the signal aborts. */
+  sleep(durationMs: number, signal: AbortSignal): Promise<void>;
+}
 
 /** A zombie that wakes up between being asked and being answered can fence us once; whoever does it again and again is no zombie. */
 const FENCED_MAX = 5;
@@ -15,7 +40,7 @@ const FENCED_WITHIN_MS = 60_000;
 const FENCED_PAUSE_MS = 200;
 
 export interface OwnerPorts {
-  readonly host: TaskHost;
+  readonly host: { start(partition: number): HostedTask };
   readonly clock: Clock;
   readonly log: Logger;
   readonly confirm: Confirm;
