@@ -66,9 +66,8 @@ const SHORT_CHARACTERS = 48;
 const NO_DIGIT = 0xff;
 const PADDING = 61;
 const DIGITS = new Uint8Array(128).fill(NO_DIGIT);
-for (const [digit, character] of [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].entries()) {
-  DIGITS[character.charCodeAt(0)] = digit;
-}
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+for (let digit = 0; digit < ALPHABET.length; digit++) DIGITS[ALPHABET.charCodeAt(digit)] = digit;
 
 /**
  * Decodes base64 of whole groups to `start`, three bytes a group at most. Returns where it ends; -1 = too long, or anything but plain base64, of

@@ -5,7 +5,15 @@ import { Deadline } from "#functions/validator/deadline.ts";
 import type { Kafka } from "#shared/clients/kafka/types.ts";
 import { OperatingError, TransientError, UnavailableError } from "#shared/kernel/errors.ts";
 
-const PLACE: BlockPlace = { partition: 3, firstSourceOffset: 10, lastSourceOffset: 19, count: 10, rulesVersion: 1, traces: null };
+const PLACE: BlockPlace = {
+  partition: 3,
+  firstSourceOffset: 10,
+  lastSourceOffset: 19,
+  count: 10,
+  rulesVersion: 1,
+  traces: null,
+  oldestMs: null,
+};
 const VALUE = Uint8Array.of(1, 2, 3);
 
 const lost = (): Error => new TransientError("got no clear answer", { code: "KAFKA_PRODUCE_UNCLEAR" });
