@@ -3,6 +3,7 @@
  * the log of the run is printed, to replay what a test reported.
  *
  * `npm run soak -- kills [--rounds N] [--seed S]`: real processors on a real broker, killed with -9 again and again.
+ * `npm run soak -- pipeline [--seconds N] [--every N] [--rate N] [--seed S]`: the whole pipeline, a random part killed every so many seconds.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +14,8 @@ import { runScenario } from "./scenario.ts";
 import { Random } from "./world.ts";
 
 const REPORT_EVERY = 500;
-const USAGE = "usage: npm run soak -- [model|column] [FIRST-SEED] [COUNT] | kills [--rounds N] [--seed S]";
+const USAGE =
+  "usage: npm run soak -- [model|column] [FIRST-SEED] [COUNT] | kills [--rounds N] [--seed S] | pipeline [--seconds N] [--every N] [--rate N] [--seed S]";
 
 function exitWithUsage(): never {
   console.log(USAGE);
@@ -64,6 +66,22 @@ async function kill(args: readonly string[]): Promise<void> {
   }
 }
 
+async function killParts(args: readonly string[]): Promise<void> {
+  const number = { type: "string" } as const;
+  const { values } = parseArgs({ args: [...args], options: { seconds: number, every: number, rate: number, seed: number } });
+  const [seconds, everySeconds, eventsPerSecond] = [
+    Number(values.seconds ?? 600),
+    Number(values.every ?? 20),
+    Number(values.rate ?? 20_000),
+  ];
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+  if (![seconds, everySeconds, eventsPerSecond].every((given) => given > 0) || !Number.isSafeInteger(seed)) exitWithUsage();
+  const { runKills } = await import("../e2e/kill-run.ts");
+  console.log(`soak: ${seconds} s at ${eventsPerSecond} events/s, kill -9 every ${everySeconds} s, seed ${seed}`);
+  process.exitCode = await runKills({ seconds, everySeconds, eventsPerSecond, seed, say: (line) => console.log(line) });
+}
+
 const [command, ...rest] = process.argv.slice(2);
 if (command === "kills") await kill(rest);
+else if (command === "pipeline") await killParts(rest);
 else await simulate(process.argv.slice(2));
