@@ -21,7 +21,7 @@ export interface NodeServiceOptions {
   readonly signal: AbortSignal;
 }
 
-/** The first line of a service: `ready` and what else it wants to say, such as its `url`. */
+/** What a service says when it is up: `ready` and what else it wants to say, such as its `url`. */
 export type ReadyFacts = Readonly<Record<string, unknown>>;
 
 /** @throws UnavailableError with the last lines of its log. */
@@ -44,7 +44,14 @@ export async function startNodeService(options: NodeServiceOptions): Promise<Run
     graceS: 3,
   });
   let facts: ReadyFacts | undefined;
-  child.onStdoutLine((line) => (facts ??= parseReady(line)));
+  let trouble: string | null = null;
+  let tell = (_trouble: string | null): void => undefined;
+  child.onStdoutLine((line) => {
+    const said = parseSaid(line);
+    if (said["ready"] === true) facts ??= said;
+    const { trouble: text } = said;
+    if (text === null || typeof text === "string") tell((trouble = text));
+  });
   await awaitReady(child, {
     limitMs: options.limitMs,
     signal: options.signal,
@@ -56,6 +63,10 @@ export async function startNodeService(options: NodeServiceOptions): Promise<Run
     pid: child.pid,
     exited: child.exited,
     stop: () => child.stop({ limitMs: options.stopLimitMs }),
+    onTrouble(listener) {
+      tell = listener;
+      if (trouble !== null) listener(trouble);
+    },
     facts: facts ?? {},
     ...addressOf(facts ?? {}),
   };
@@ -66,12 +77,12 @@ function addressOf(facts: ReadyFacts): { address?: string } {
   return typeof facts["port"] === "number" ? { address: `http://${LOOPBACK}:${facts["port"]}` } : {};
 }
 
-function parseReady(line: string): ReadyFacts | undefined {
+/** Nothing for a line that is not said to us. */
+function parseSaid(line: string): Readonly<Record<string, unknown>> {
   try {
     const content: unknown = JSON.parse(line);
-    if (typeof content === "object" && content !== null && "ready" in content && content.ready === true) return content;
+    return typeof content === "object" && content !== null ? { ...content } : {};
   } catch {
-    // Not the line we wait for.
+    return {};
   }
-  return undefined;
 }

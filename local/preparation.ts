@@ -16,7 +16,7 @@ import { migrateClickhouse } from "#sinks/clickhouse/migrate.ts";
 export async function prepareKafka(config: Config): Promise<string> {
   const specs = topicSpecs(config.lane, config.partitions, { replicationFactor: 1 });
   await createTopics(await kafkaOptions(config), specs);
-  return `${specs.length} topics of ${config.partitions} partitions`;
+  return `${specs.length} topics, ${config.partitions} partitions each but for minutes`;
 }
 
 export async function prepareClickhouse(config: Config): Promise<string> {

@@ -42,6 +42,8 @@ export interface PartStatus {
   readonly sinceMs: number;
   /** Why it ended last; null = it never did. */
   readonly lastEnd: string | null;
+  /** What it says is wrong while it works on, and the fix; null = nothing. */
+  readonly trouble: string | null;
 }
 
 export interface PipelineStatus {

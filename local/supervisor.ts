@@ -17,6 +17,8 @@ export interface RunningPart {
   readonly address?: string;
   readonly exited: Promise<ChildExit>;
   stop(): Promise<unknown>;
+  /** Told what is wrong while it works on; null = nothing any more. */
+  onTrouble?(listener: (trouble: string | null) => void): void;
 }
 
 export interface Part {
@@ -46,6 +48,7 @@ interface Entry {
   sinceMs: number;
   address: string | null;
   lastEnd: string | null;
+  trouble: string | null;
   watching: Promise<void>;
 }
 
@@ -71,6 +74,7 @@ export class Supervisor {
       sinceMs: Date.now(),
       address: null,
       lastEnd: null,
+      trouble: null,
       watching: Promise.resolve(),
     };
     this.#entries.set(part.name, entry);
@@ -106,6 +110,7 @@ export class Supervisor {
       sinceMs: Date.now(),
       address,
       lastEnd: null,
+      trouble: null,
       watching: Promise.resolve(),
     });
     this.#events.onChange();
@@ -143,6 +148,7 @@ export class Supervisor {
       restarts: entry.restarts,
       sinceMs: entry.sinceMs,
       lastEnd: entry.lastEnd,
+      trouble: entry.trouble,
     }));
   }
 
@@ -151,6 +157,7 @@ export class Supervisor {
     for (;;) {
       const exit = await entry.running!.exited;
       entry.running = undefined;
+      entry.trouble = null;
       if (stopping.signal.aborted || (part.endsByItself === true && exit.code === 0)) return this.#enter(entry, "stopped");
       this.#ended(entry, describeExit(exit));
       const endedAt = performance.now();
@@ -180,6 +187,11 @@ export class Supervisor {
   #adopt(entry: Entry, running: RunningPart): void {
     entry.running = running;
     entry.address = running.address ?? null;
+    running.onTrouble?.((trouble) => {
+      if (entry.running !== running) return;
+      entry.trouble = trouble;
+      this.#events.onChange();
+    });
     this.#enter(entry, "running");
   }
 

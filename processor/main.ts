@@ -5,6 +5,7 @@
 import { availableParallelism } from "node:os";
 import { isMainThread } from "node:worker_threads";
 import { type Confirm, PartitionOwner } from "#shared/assignment/partition-owner.ts";
+import { RefusedPartitions } from "#shared/assignment/refused-partitions.ts";
 import { assignSticky, STICKY_PROTOCOL } from "#shared/assignment/sticky-assignor.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
 import { GroupMembership } from "#shared/clients/kafka/group-membership.ts";
@@ -14,19 +15,22 @@ import type { Config } from "#shared/config/config.ts";
 import { groupId, topicName } from "#shared/events/names.ts";
 import { ConfigError, describeError, toError } from "#shared/kernel/errors.ts";
 import { runService, type ServiceContext } from "#shared/telemetry/service.ts";
-import { LocalHost, type TaskHost } from "./assignment/task-host.ts";
+import { STAGE_PARTITION, StagedHost } from "./assignment/staged-host.ts";
+import { confirmedOwner, LocalHost, type TaskHost } from "./assignment/task-host.ts";
 import { taskMaker } from "./assignment/task-maker.ts";
 import { runWorker } from "./assignment/worker.ts";
 import { WorkerPool } from "./assignment/worker-pool.ts";
+import { SecondStage } from "./minutes/second-stage.ts";
 import { openProcessMetrics } from "./observe/process-metrics.ts";
 import { systemClock } from "./runtime/clock.ts";
 import { rebuildProgress } from "./runtime/rebuild-progress.ts";
 
 async function assertPartitions(kafka: Kafka, { lane, partitions }: Config): Promise<void> {
-  const topics = (["raw", "valid", "clean", "windows", "dlq", "late"] as const).map((role) => topicName(lane, role));
-  const counts = await Promise.all(topics.map((topic) => kafka.partitionCount(topic)));
-  const problems = topics.flatMap((topic, i) =>
-    counts[i] === partitions ? [] : [`partitions: is ${partitions}, but topic ${topic} has ${counts[i]}`],
+  const roles = ["raw", "valid", "clean", "windows", "dlq", "late", "partials"] as const;
+  const wanted = [...roles.map((role) => [topicName(lane, role), partitions] as const), [topicName(lane, "minutes"), 1] as const];
+  const counts = await Promise.all(wanted.map(([topic]) => kafka.partitionCount(topic)));
+  const problems = wanted.flatMap(([topic, count], i) =>
+    counts[i] === count ? [] : [`partitions: is ${count}, but topic ${topic} has ${counts[i]}`],
   );
   if (problems.length > 0) throw new ConfigError(problems);
 }
@@ -39,8 +43,20 @@ function openHost({ config, log }: ServiceContext, kafka: Kafka, confirm: Confir
   return new WorkerPool(new URL(import.meta.url), workers, confirm);
 }
 
-/** A partition that cannot go on takes the process down: the others hand over, the platform restarts it, and the reason is the last line of its log. */
-async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAccess): Promise<void> {
+/** With a connection of its own: its fetch waits for longer than a commit should. A historical lane has no minutes. */
+function withSecondStage(host: TaskHost, { config, log }: ServiceContext, stageKafka: Kafka, confirm: Confirm): TaskHost {
+  if (config.historical) return host;
+  const { lane, generation, partitions, transactionTimeoutMs } = config;
+  const ports = { kafka: stageKafka, clock: systemClock, log, mayFence: confirmedOwner(confirm, STAGE_PARTITION) };
+  const options = { id: { lane, generation }, partitions, transactionTimeoutMs };
+  return new StagedHost(host, { run: (stop) => new SecondStage(ports, options).run(stop), clock: systemClock, log });
+}
+
+/**
+ * A partition that fails takes the process down: the others hand over, the platform restarts it, and the reason is the last line of its log. One
+ * that refuses to start is reported and tried again while the others go on, unless it is all there is at the first start.
+ */
+async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAccess, refused: RefusedPartitions): Promise<void> {
   const { config, log, stop } = context;
   const startedMs = systemClock.now();
   const membership = new GroupMembership(
@@ -57,16 +73,21 @@ async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAcc
     },
   );
   const confirm: Confirm = (partition) => membership.confirm(partition);
-  const host = openHost(context, kafka, confirm);
+  const stageKafka = await openKafka({ ...access, clientId: "weir-processor-minutes" });
+  const host = withSecondStage(openHost(context, kafka, confirm), context, stageKafka, confirm);
   const owner = new PartitionOwner({
     host,
     clock: systemClock,
     log,
     confirm,
     rejoin: () => membership.rejoin(),
+    refused,
     onReady: (partitions) => {
-      log.info("all partitions run", { partitions, durationMs: systemClock.now() - startedMs });
-      context.ready({ partitions });
+      const facts = { partitions, ...refused.facts };
+      const durationMs = systemClock.now() - startedMs;
+      if (refused.partitions.length === 0) log.info("all partitions run", { ...facts, durationMs });
+      else log.warn("the other partitions run", { ...facts, durationMs });
+      context.ready(facts);
     },
   });
   const leaving = new AbortController();
@@ -81,6 +102,7 @@ async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAcc
   leaving.abort();
   await member;
   await host.close();
+  await stageKafka.close();
   const failure = cause instanceof Error ? cause : owner.failure;
   if (failure !== null) throw failure;
   log.info("handed over");
@@ -94,9 +116,15 @@ async function main(context: ServiceContext): Promise<void> {
     const [command, argument] = process.argv.slice(2);
     if (command === undefined) {
       await assertPartitions(kafka, config);
-      const metrics = await openProcessMetrics(config, log);
+      const refused: RefusedPartitions = new RefusedPartitions({
+        clock: systemClock,
+        log,
+        retryMs: config.refusedRetryMs,
+        onChange: () => context.trouble(refused.trouble),
+      });
+      const metrics = await openProcessMetrics(config, log, () => refused.partitions);
       try {
-        await runMember(context, kafka, access);
+        await runMember(context, kafka, access, refused);
       } finally {
         metrics.close();
       }

@@ -30,6 +30,8 @@ export interface BlockPlace {
   readonly rulesVersion: number;
   /** Sampled traces of its events, see {@link TraceLinks}. */
   readonly traces: string | null;
+  /** Kafka's time of its oldest record; null = no record has one. */
+  readonly oldestMs: number | null;
 }
 
 export interface BatchCounts {
@@ -68,6 +70,8 @@ export class BatchValidator {
   readonly #decoder = new RecordDecoder();
   readonly #traces = new TraceLinks();
   #validator: Validator | undefined;
+  /** Of the block that was filled last; Infinity = no record has a time. */
+  #oldestMs = Infinity;
 
   constructor(limits: Limits, ports: BatchPorts) {
     this.#limits = limits;
@@ -86,7 +90,8 @@ export class BatchValidator {
   async #writePartition({ partition, records }: PartitionBatch, validator: Validator, counts: BatchCounts): Promise<void> {
     for (let next = 0; next < records.length;) {
       const first = next;
-      next = this.#fillBlock(records, first, validator, counts);
+      next = this.#fillBlock(records, first, validator);
+      const oldestMs = this.#oldestMs;
       const place: BlockPlace = {
         partition,
         firstSourceOffset: records[first]!.offset,
@@ -94,7 +99,9 @@ export class BatchValidator {
         count: validator.rows,
         rulesVersion: validator.plan.version,
         traces: this.#traces.finish(),
+        oldestMs: oldestMs === Infinity ? null : oldestMs,
       };
+      counts.oldestMs = Math.min(counts.oldestMs, oldestMs);
       const columns = validator.finish();
       countRows(columns, counts);
       countVersions(validator, counts);
@@ -107,25 +114,27 @@ export class BatchValidator {
   }
 
   /** Validates records from `first` on, one at least, and returns the first that does not fit into the block any more. */
-  #fillBlock(records: readonly InvocationRecord[], first: number, validator: Validator, counts: BatchCounts): number {
+  #fillBlock(records: readonly InvocationRecord[], first: number, validator: Validator): number {
     validator.begin();
     this.#traces.begin();
-    let oldestMs = counts.oldestMs;
+    let oldestMs = Infinity;
     let next = first;
     // Not less than the block's size; what it really is, is looked up only when this says that it may be full.
     let boundBytes = 0;
+    let rowBytes = rowBytesMax(records[first]!);
     do {
       const record = records[next]!;
       const { timestamp, headers } = record;
       this.#decoder.add(validator, record);
       if (headers !== undefined && headers.length > 0) this.#traces.add(headers);
-      if (typeof timestamp === "number" && timestamp < oldestMs) oldestMs = timestamp;
-      boundBytes += rowBytesMax(record);
+      if (typeof timestamp === "number" && timestamp < oldestMs && timestamp >= 0) oldestMs = timestamp;
       next++;
       if (next === records.length) break;
-      if (boundBytes + rowBytesMax(records[next]!) > BLOCK_BYTES) boundBytes = validator.sizeBytes();
-    } while (boundBytes + rowBytesMax(records[next]!) <= BLOCK_BYTES);
-    counts.oldestMs = oldestMs;
+      boundBytes += rowBytes;
+      rowBytes = rowBytesMax(records[next]!);
+      if (boundBytes + rowBytes > BLOCK_BYTES) boundBytes = validator.sizeBytes();
+    } while (boundBytes + rowBytes <= BLOCK_BYTES);
+    this.#oldestMs = oldestMs;
     return next;
   }
 }

@@ -15,6 +15,7 @@ export function blockHeaders(generation: number, place: BlockPlace): NonNullable
     [HEADERS.count, encoder.encode(String(place.count))],
     [HEADERS.rulesVersion, encoder.encode(String(place.rulesVersion))],
   ];
+  if (place.oldestMs !== null) headers.push([HEADERS.oldest, encoder.encode(String(place.oldestMs))]);
   if (place.traces !== null) headers.push([HEADERS.traces, encoder.encode(place.traces)]);
   return headers;
 }

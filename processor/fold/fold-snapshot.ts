@@ -18,6 +18,8 @@ import { KIND } from "../windowing/window-rules.ts";
 import { FOLD_VERSION, createFoldState, type FoldState, type MutableCounts } from "./fold-state.ts";
 
 const OLDEST_READABLE = 1;
+const FIRST_WITH_USERS = 2;
+const FIRST_WITH_MINUTE = 3;
 
 interface StateSection {
   readonly generation: number;
@@ -60,6 +62,7 @@ const NAMES = {
   panes: "panes",
   users: "users",
   enrichment: "enrichment",
+  minute: "minute",
 };
 
 export function writeSnapshot(state: FoldState, options: FoldOptions): Uint8Array {
@@ -118,6 +121,7 @@ function sectionsOf(state: FoldState, options: FoldOptions): FoldSection[] {
     ...(state.hopping === null ? [] : [tumblingSection(NAMES.panes, state.hopping.panes)]),
     tableSection(NAMES.users, state.users, state.users.rows * USER_ROW_BYTES),
     fixedSection(NAMES.enrichment, state.enrichment?.bytes ?? new Uint8Array(0)),
+    fixedSection(NAMES.minute, state.minute?.encode() ?? new Uint8Array(0)),
   ];
 }
 
@@ -168,7 +172,7 @@ function tumblingSection(name: string, windows: TumblingWindows): FoldSection {
  */
 export function readSnapshot(bytes: Uint8Array, options: FoldOptions): FoldState {
   const { foldVersion, sections } = readSnapshotFile(bytes);
-  if (foldVersion !== FOLD_VERSION && foldVersion !== OLDEST_READABLE) {
+  if (foldVersion < OLDEST_READABLE || foldVersion > FOLD_VERSION) {
     throw mismatch(`is of fold version ${foldVersion}, this fold reads ${OLDEST_READABLE} to ${FOLD_VERSION}`);
   }
   const section = (name: string): Uint8Array => {
@@ -183,7 +187,7 @@ export function readSnapshot(bytes: Uint8Array, options: FoldOptions): FoldState
     );
   }
   const state = createFoldState(options);
-  if (foldVersion === FOLD_VERSION && (saved.hopping?.kind ?? null) !== (options.hopping ?? null)) {
+  if (foldVersion >= FIRST_WITH_USERS && (saved.hopping?.kind ?? null) !== (options.hopping ?? null)) {
     throw mismatch(`is of a fold with ${saved.hopping?.kind ?? "no"} hopping windows, not ${options.hopping ?? "none"}`);
   }
   state.highWaterMark = saved.highWaterMark;
@@ -202,10 +206,12 @@ export function readSnapshot(bytes: Uint8Array, options: FoldOptions): FoldState
     if (saved.hopping !== null) restoreTumbling(state.hopping.panes, saved.hopping.panes, section(NAMES.panes));
     state.hopping.restoreClosed(state.watermark.timeMs);
   }
-  const users = foldVersion === FOLD_VERSION ? section(NAMES.users) : new Uint8Array(0);
+  const users = foldVersion >= FIRST_WITH_USERS ? section(NAMES.users) : new Uint8Array(0);
   state.users.copyFrom(users, { ...saved.users, logTimeMs: saved.logTimeMs });
   state.fiveMinutes.link();
   state.sessions.link();
+  // What an older fold left out of its last minute was never counted.
+  state.minute?.restore(foldVersion >= FIRST_WITH_MINUTE ? section(NAMES.minute) : new Uint8Array(0), saved.logTimeMs);
   if (saved.enrichment !== null) {
     state.enrichment = new Enrichment(section(NAMES.enrichment), saved.enrichment.version, saved.enrichment.sha256);
   }

@@ -4,6 +4,7 @@ import { WINDOW_KINDS } from "#shared/events/columns.ts";
 import type { FoldOptions } from "../model/ports.ts";
 import type { Enrichment } from "../operators/enrichment.ts";
 import { Cuts } from "../operators/cuts.ts";
+import { MinuteCells } from "../operators/minute-cells.ts";
 import { RollingHash } from "../operators/rolling-hash.ts";
 import { IdTable } from "../state/id-table.ts";
 import { SCORE_DEFAULTS } from "../state/score.ts";
@@ -16,7 +17,7 @@ import { UserWindows } from "../windowing/user-windows.ts";
 import { FIVE_MINUTES_MS, HOPPING, HOUR_MS, KIND, codeOf } from "../windowing/window-rules.ts";
 
 /** Grows when the same log gives other rows. A new version starts from a snapshot at the committed position only. */
-export const FOLD_VERSION = 2;
+export const FOLD_VERSION = 3;
 
 const DEFAULT_MAX_TABLE_ROWS = 16_777_216;
 
@@ -42,6 +43,8 @@ export interface FoldState {
   enrichment: Enrichment | null;
   readonly watermark: Watermark;
   readonly cuts: Cuts;
+  /** null = the lane is historical: its log time says nothing of its events. */
+  readonly minute: MinuteCells | null;
   readonly hash: RollingHash;
   readonly counts: MutableCounts;
   /** Rows emitted per output, in the order of OUTPUT_ROLES. */
@@ -70,6 +73,7 @@ export function createFoldState(options: FoldOptions): FoldState {
     enrichment: null,
     watermark: new Watermark(options.outOfOrdernessMs),
     cuts: new Cuts(options.cutRows, options.cutMs),
+    minute: options.historical ? null : new MinuteCells(),
     hash: new RollingHash(),
     counts: { raw: 0, clean: 0, deadLettered: 0, duplicate: 0, late: 0, redelivered: 0 },
     emitted: new Float64Array(OUTPUT_ROLES.length),

@@ -1,8 +1,10 @@
 /** Waiting rows as records of the output topics, in order per role, none larger than the limit unless a single row is. */
 import { encodeClean, encodeLate, encodeWindows } from "#shared/events/block.ts";
+import { CELL_WIDTH, encodePartial } from "#shared/events/partials.ts";
 import { HEADERS, type OutputRole } from "#shared/events/names.ts";
 import type { FoldOptions, OutputRecord } from "../model/ports.ts";
 import type { CutSegment } from "../operators/cuts.ts";
+import type { MinutePartial } from "../operators/minute-cells.ts";
 import { MAX_WORDS } from "../operators/word-list.ts";
 import { OutputArena } from "./output-arena.ts";
 import type { RowFold } from "./row-fold.ts";
@@ -10,6 +12,8 @@ import type { RowFold } from "./row-fold.ts";
 const DEFAULT_MAX_RECORD_BYTES = 900_000;
 /** Schema, dictionaries of usual size, padding. */
 const FRAME_BYTES = 8_192;
+/** Of a partial, with its names as they usually are. */
+const CELL_BYTES = 450;
 
 type Header = readonly [key: string, value: Uint8Array];
 
@@ -31,7 +35,7 @@ export class OutputRecords {
 
   /** `firstOseq` of a role is the number of its first waiting row. */
   encode(segments: readonly CutSegment[], firstOseq: (role: OutputRole) => number): OutputRecord[] {
-    const { windows, late, deadLetters } = this.#rows;
+    const { windows, late, deadLetters, partials } = this.#rows;
     this.#arena?.reset();
     const records: OutputRecord[] = [];
     const cleanOseq = firstOseq("clean");
@@ -44,6 +48,8 @@ export class OutputRecords {
       records.push({ role: "dlq", key, value, headers: [...headers, ...this.#position(letterOseq + i, 1)] });
     }
     this.#rowsOf(records, "late", late, 0, late.rows, firstOseq("late"), (from, to) => encodeLate(late.late(from, to)));
+    let partialOseq = firstOseq("partials");
+    for (const partial of partials) partialOseq = this.#partial(records, partial, partialOseq);
     return records;
   }
 
@@ -57,6 +63,29 @@ export class OutputRecords {
     }
     const encode = (from: number, to: number): Uint8Array => encodeClean(clean.clean(from, to), this.#arena?.take);
     this.#rowsOf(records, "clean", clean, segment.from, segment.to, firstOseq, encode, (to) => (to === segment.to ? end : [cut]));
+  }
+
+  /** Only the last record of a minute says that it is over. @returns the next oseq. */
+  #partial(records: OutputRecord[], { minuteMs, markMs, cells }: MinutePartial, oseq: number): number {
+    const mark = (to: number): Header => number(HEADERS.mark, to);
+    if (cells === null) {
+      records.push({ role: "partials", key: null, value: null, headers: [...this.#position(oseq, 0), mark(markMs)] });
+      return oseq;
+    }
+    const rows = cells.sources.length;
+    const step = Math.max(1, Math.floor((this.#maxBytes - FRAME_BYTES) / CELL_BYTES));
+    for (let from = 0; from < rows; from += step) {
+      const to = Math.min(from + step, rows);
+      const value = encodePartial({
+        minuteMs,
+        sources: cells.sources.slice(from, to),
+        types: cells.types.slice(from, to),
+        numbers: cells.numbers.subarray(from * CELL_WIDTH, to * CELL_WIDTH),
+      });
+      const headers = [...this.#position(oseq + from, to - from), mark(to === rows ? markMs : minuteMs)];
+      records.push({ role: "partials", key: null, value, headers });
+    }
+    return oseq + rows;
   }
 
   #rowsOf(

@@ -77,20 +77,21 @@ export class ColumnFold implements PartitionFold {
   }
 
   get pendingRows(): number {
-    const { clean, windows, late, deadLetters } = this.#rows;
-    const rows = clean.rows + windows.rows + late.rows + deadLetters.length;
+    const { clean, windows, late, deadLetters, partials } = this.#rows;
+    const rows = clean.rows + windows.rows + late.rows + deadLetters.length + partials.length;
     // A cut that ends behind rows already taken still has to be told.
     return rows === 0 && this.#state.cuts.hasEnded ? 1 : rows;
   }
 
   takeOutputs(): OutputRecord[] {
     const { emitted } = this.#state;
-    const { clean, windows, late, deadLetters } = this.#rows;
+    const { clean, windows, late, deadLetters, partials } = this.#rows;
     const waiting: Partial<Record<OutputRole, number>> = {
       clean: clean.rows,
       windows: windows.rows,
       late: late.rows,
       dlq: deadLetters.length,
+      partials: partials.reduce((sum, { cells }) => sum + (cells?.sources.length ?? 0), 0),
     };
     const segments = this.#state.cuts.take(clean.rows);
     const records = this.#records.encode(segments, (role) => emitted[roleIndex(role)]! - (waiting[role] ?? 0) + 1);
@@ -125,9 +126,9 @@ export class ColumnFold implements PartitionFold {
 
   get nextDueMs(): number {
     const { historical, outOfOrdernessMs, idleMarginMs, cutMs } = this.#options;
-    const { cuts } = this.#state;
+    const { cuts, minute } = this.#state;
     const windowMs = historical ? Infinity : nextEndMs(this.#state) + outOfOrdernessMs + idleMarginMs;
-    return Math.min(windowMs, cuts.rows > 0 ? cuts.firstLogMs + cutMs : Infinity);
+    return Math.min(windowMs, cuts.rows > 0 ? cuts.firstLogMs + cutMs : Infinity, minute?.endMs ?? Infinity);
   }
 
   snapshot(): Uint8Array {
@@ -176,6 +177,7 @@ export class ColumnFold implements PartitionFold {
   #arrive(timestampMs: number, rows: number): void {
     const state = this.#state;
     state.logTimeMs = Math.max(state.logTimeMs, timestampMs);
+    this.#rows.closeMinute();
     state.ids.advance(state.logTimeMs, Math.max(EXPIRED_PER_RECORD, rows * EXPIRED_PER_ROW));
     state.users.advance(state.logTimeMs, Math.max(SWEPT_PER_RECORD, rows * SWEPT_PER_ROW));
     state.cuts.arrive(state.logTimeMs, this.#rows.clean.rows);

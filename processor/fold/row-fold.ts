@@ -9,7 +9,9 @@ import { CorruptStateError } from "#shared/kernel/errors.ts";
 import { VERDICT, type EventColumns } from "#shared/events/columns.ts";
 import { conflictOf, deadLetterOf, type BlockOrigin, type DeadLetter } from "../operators/dead-letters.ts";
 import { EventBuffer } from "../operators/event-buffer.ts";
-import { roleIndex } from "../operators/rolling-hash.ts";
+import type { MinutePartial } from "../operators/minute-cells.ts";
+import { addPartial } from "../operators/partial-hash.ts";
+import { roleIndex, textHash } from "../operators/rolling-hash.ts";
 import { WindowBuffer } from "../operators/window-buffer.ts";
 import { SEEN } from "../state/id-table.ts";
 import { hashEventId, hashUser } from "../state/key-hash.ts";
@@ -18,19 +20,28 @@ import { closeWindows, nextEndMs } from "../windowing/window-closer.ts";
 import { FIVE_MINUTES_MS, KIND, SESSION_GAP_MS, windowStart } from "../windowing/window-rules.ts";
 import type { FoldState } from "./fold-state.ts";
 
-export const ROLE = { clean: roleIndex("clean"), windows: roleIndex("windows"), dlq: roleIndex("dlq"), late: roleIndex("late") } as const;
+export const ROLE = {
+  clean: roleIndex("clean"),
+  windows: roleIndex("windows"),
+  dlq: roleIndex("dlq"),
+  late: roleIndex("late"),
+  partials: roleIndex("partials"),
+} as const;
 
 export class RowFold {
   readonly clean = new EventBuffer();
   readonly late = new EventBuffer();
   readonly windows: WindowBuffer;
   deadLetters: DeadLetter[] = [];
+  partials: MinutePartial[] = [];
   readonly #state: FoldState;
   /** Of the score, standard deviations. */
   readonly #threshold: number;
   readonly #tile = new Tile();
   readonly #idHashes = new Int32Array(TILE_ROWS);
   readonly #scratch = new Int32Array(TILE_ROWS);
+  /** Of the block, flagged for their score. Rare, so an array of numbers will do. */
+  readonly #flagged: number[] = [];
 
   constructor(state: FoldState, threshold: number) {
     this.#state = state;
@@ -39,7 +50,8 @@ export class RowFold {
   }
 
   block(block: EventColumns, origin: BlockOrigin): void {
-    const { logTimeMs } = this.#state;
+    const { logTimeMs, minute } = this.#state;
+    minute?.begin(block);
     const eventId = wordsOf(block.eventId);
     const userId = wordsOf(block.userId);
     this.clean.reserve(block.rows);
@@ -49,6 +61,12 @@ export class RowFold {
       this.#accept(block, eventId, userId, from, Math.min(from + TILE_ROWS, block.rows), origin);
       this.#foldTile(block.rows);
     }
+    if (minute !== null) {
+      minute.addRows(block, this.clean.runs, logTimeMs, false);
+      minute.addRows(block, this.late.runs, logTimeMs, true);
+      for (const row of this.#flagged) minute.addFlagged(block, row);
+    }
+    this.#flagged.length = 0;
     if (this.clean.runs.rows > 0) {
       const added = this.clean.runs.rows;
       this.#state.counts.clean += added;
@@ -61,6 +79,16 @@ export class RowFold {
       this.late.append(block, eventId, userId, logTimeMs, this.#state.enrichment);
       this.late.hash(this.#state.hash, ROLE.late, lateFrom);
     }
+  }
+
+  /** Time has gone on: the minute that is over waits for output. */
+  closeMinute(): void {
+    const { minute, logTimeMs, emitted, hash } = this.#state;
+    const partial = minute?.arrive(logTimeMs) ?? null;
+    if (partial === null) return;
+    this.partials.push(partial);
+    emitted[ROLE.partials] = emitted[ROLE.partials]! + (partial.cells?.sources.length ?? 0);
+    addPartial(hash, ROLE.partials, partial);
   }
 
   closeDue(): void {
@@ -76,11 +104,12 @@ export class RowFold {
     this.late.clear();
     this.windows.clear();
     this.deadLetters = [];
+    this.partials = [];
   }
 
   /** Trims, rejects and de-duplicates rows from..to; what is left goes into the tile. */
   #accept(block: EventColumns, eventId: Int32Array, userId: Int32Array, from: number, to: number, origin: BlockOrigin): void {
-    const { ids, counts } = this.#state;
+    const { ids, counts, minute } = this.#state;
     const hashes = this.#idHashes;
     for (let row = from; row < to; row++) {
       const e = row * 4;
@@ -110,8 +139,10 @@ export class RowFold {
       const e = row * 4;
       const seen = ids.see(eventId[e]!, eventId[e + 1]!, eventId[e + 2]!, eventId[e + 3]!, hashes[row - from]!, fingerprint[row]! | 0);
       if (seen !== SEEN.no) {
-        if (seen === SEEN.same) counts.duplicate++;
-        else this.#deadLetter(conflictOf(block, row, origin), block, row, -1);
+        if (seen === SEEN.same) {
+          counts.duplicate++;
+          minute?.addDuplicate(block, row);
+        } else this.#deadLetter(conflictOf(block, row, origin), block, row, -1);
         continue;
       }
       const timeMs = eventTimeMs[row]!;
@@ -182,7 +213,10 @@ export class RowFold {
     clean.sessionStartMs[place] = sessionStartMs[i]!;
     clean.sessionEvents[place] = sessionEvents[i]!;
     clean.score[place] = distance;
-    if (distance > this.#threshold || distance < -this.#threshold) clean.flag(place);
+    if (distance > this.#threshold || distance < -this.#threshold) {
+      clean.flag(place);
+      this.#flagged.push(row[i]!);
+    }
     clean.runs.add(row[i]!);
   }
 
@@ -228,7 +262,9 @@ export class RowFold {
     this.deadLetters.push(letter);
     state.counts.deadLettered++;
     state.emitted[ROLE.dlq] = state.emitted[ROLE.dlq]! + 1;
-    const reason = textHash(reasonCode < 0 ? "id.conflict" : block.reason.values[reasonCode]!);
+    const name = reasonCode < 0 ? "id.conflict" : block.reason.values[reasonCode]!;
+    state.minute?.addDeadLetter(block, row, name, (letter.key?.length ?? 0) + (letter.value?.length ?? 0));
+    const reason = textHash(name);
     const offset = block.sourceOffset[row]!;
     const low = offset | 0;
     const high = Math.floor(offset / 4294967296) | 0;
@@ -239,12 +275,6 @@ export class RowFold {
       Math.imul(reason, 0xd6e8feb9) + Math.imul(bytes, 0xa2b4c5d7) + low,
     );
   }
-}
-
-function textHash(text: string): number {
-  let hash = 0x811c9dc5 | 0;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash;
 }
 
 /** The column as 32-bit words; copied when it does not begin on one, as Arrow buffers inside a Kafka record may not. */

@@ -77,7 +77,7 @@ export interface PartitionFold {
   /** The same without encoding: for replay. Counters and hash are as after takeOutputs. */
   discardOutputs(): void;
   progress(): Progress;
-  /** Whether something is open that a tick would close sooner or later: a cut, a window. */
+  /** Whether something is open that a tick would close sooner or later: a cut, a window. The open minute, which there always is, has only a due time. */
   readonly hasOpenWork: boolean;
   /**
    * Earliest `now` of a tick that would close something; Infinity = none would. A lower bound, seldom more than a second early; a tick at that time

@@ -21,8 +21,8 @@ export interface ProcessFacts {
   readonly eventLoopDelayMs: number;
 }
 
-/** Pure: one process' series from its threads' readings. */
-export function processorSeries(threads: readonly ThreadReading[], facts: ProcessFacts): Series[] {
+/** Pure: one process' series from its threads' readings. `refused`: partitions that are the process' own, but have no task. */
+export function processorSeries(threads: readonly ThreadReading[], facts: ProcessFacts, refused: readonly number[] = []): Series[] {
   const tasks = threads.flatMap((thread) => thread.tasks);
   const owned = tasks.filter((task) => task.isOwned);
   const plain = (name: MetricName, value: number): Series => ({ name, labels: {}, value });
@@ -38,6 +38,12 @@ export function processorSeries(threads: readonly ThreadReading[], facts: Proces
   return [
     plain("PartitionsOwned", owned.length),
     plain("PartitionsRunning", owned.filter((task) => task.isRunning).length),
+    // A 0 for each that is well: a series that only exists while something is wrong cannot be told from a process that says nothing.
+    ...[...new Set([...owned.map(({ partition }) => partition), ...refused])].map((partition): Series => ({
+      name: "PartitionRefused",
+      labels: { partition: String(partition) },
+      value: refused.includes(partition) ? 1 : 0,
+    })),
     ...byPartition("WatermarkLagSeconds", (task) => seconds(task.watermarkLagMs)),
     ...byPartition("OffsetLag", (task) => task.offsetLag),
     ...byPartition("TimeLagSeconds", (task) => seconds(task.timeLagMs)),
@@ -72,8 +78,8 @@ export interface ProcessMetrics {
   close(): void;
 }
 
-/** Once per process, in its main thread. */
-export async function openProcessMetrics(config: Config, log: Logger): Promise<ProcessMetrics> {
+/** Once per process, in its main thread. `refused` is asked at each look. */
+export async function openProcessMetrics(config: Config, log: Logger, refused: () => readonly number[]): Promise<ProcessMetrics> {
   if (config.metricsPort === 0 && config.metrics === "none") return { url: null, close: () => undefined };
   const threads = new Map<number, ThreadReading>();
   const channel = new BroadcastChannel(READINGS_CHANNEL);
@@ -88,7 +94,7 @@ export async function openProcessMetrics(config: Config, log: Logger): Promise<P
     // The measuring timer itself is due every so often: what is above it is delay.
     const eventLoopDelayMs = Math.max(0, delay.percentile(99) / 1e6 - DELAY_RESOLUTION_MS);
     delay.reset();
-    return processorSeries([...threads.values()], { residentBytes: process.memoryUsage.rss(), eventLoopDelayMs });
+    return processorSeries([...threads.values()], { residentBytes: process.memoryUsage.rss(), eventLoopDelayMs }, refused());
   };
   const dimensions = { service: "processor", environment: config.environment, lane: config.lane };
   const page: MetricsPage | null =

@@ -3,6 +3,7 @@ import { OUTPUT_ROLES, type OutputRole } from "#shared/events/names.ts";
 import type { Progress } from "#shared/events/progress.ts";
 import { FencedError, UnknownOutcomeError } from "#shared/kernel/errors.ts";
 import { Histogram, type HistogramReading } from "#shared/telemetry/histogram.ts";
+import { OldestEvent } from "./oldest-event.ts";
 import type { ObservedFold, ObservedRecord, TaskObserver } from "./task-observer.ts";
 import { TimeLag } from "./time-lag.ts";
 
@@ -37,6 +38,7 @@ export const HISTOGRAMS = [
   "CheckpointDurationMs",
   "CheckpointPauseMs",
   "RecoveryDurationMs",
+  "EndToEndMs",
 ] as const;
 
 /** Crosses threads. */
@@ -66,8 +68,10 @@ export class TaskMetrics implements TaskObserver {
     CheckpointDurationMs: new Histogram(),
     CheckpointPauseMs: new Histogram(),
     RecoveryDurationMs: new Histogram(),
+    EndToEndMs: new Histogram(),
   };
   readonly #timeLag = new TimeLag();
+  readonly #oldest = new OldestEvent();
   #fold: ObservedFold | null = null;
   #isOwned = false;
   #progress: Progress | null = null;
@@ -98,6 +102,7 @@ export class TaskMetrics implements TaskObserver {
     // What came before is no work of this process.
     this.#progress = facts.fold.progress();
     this.#madeSinceMs = null;
+    this.#oldest.begin(this.#progress.hw);
     this.#checkpointAtMs ??= this.#clock.steadyMs();
     this.#counters.Recoveries += 1;
     this.#counters.ReplayedBlocks += facts.replayedRecords;
@@ -109,6 +114,7 @@ export class TaskMetrics implements TaskObserver {
     const nowMs = this.#clock.steadyMs();
     this.#timeLag.saw(logEnd, nowMs);
     this.#counters.BlocksIn += records.length;
+    for (const record of records) this.#oldest.saw(record);
     if (records.length > 0) this.#madeSinceMs ??= nowMs;
   }
 
@@ -127,6 +133,7 @@ export class TaskMetrics implements TaskObserver {
     this.#sentAtMs = nowMs;
     this.#sentSinceMs = this.#madeSinceMs ?? nowMs;
     this.#madeSinceMs = null;
+    this.#oldest.sent();
   }
 
   produced(): void {}
@@ -135,6 +142,9 @@ export class TaskMetrics implements TaskObserver {
     const nowMs = this.#clock.steadyMs();
     this.#histograms.CommitDurationMs.record(nowMs - this.#sentAtMs);
     this.#histograms.EpochDurationMs.record(nowMs - this.#sentSinceMs);
+    const oldestMs = this.#oldest.committedMs;
+    // Two machines' clocks: what seems to come from the future came just now.
+    if (oldestMs !== null) this.#histograms.EndToEndMs.record(Math.max(0, this.#clock.epochMs() - oldestMs));
     this.#counters.Epochs += 1;
     const before = this.#progress;
     this.#progress = progress;

@@ -1,6 +1,6 @@
 /** Looks rows of a block up in an enrichment table: once a block for a key that is a dictionary, once a row for a path of `properties`. */
 import type { DictionaryColumn, EventColumns } from "#shared/events/columns.ts";
-import { decodeEnrichment, type EnrichmentTable } from "./enrichment-table.ts";
+import { decodeEnrichment, type EnrichmentTable } from "#shared/events/enrichment-table.ts";
 import { JsonMember } from "./json-member.ts";
 import type { RowRuns } from "./row-runs.ts";
 import type { WordList } from "./word-list.ts";

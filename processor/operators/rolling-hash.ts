@@ -43,3 +43,9 @@ function finish(lane: number): string {
 export function roleIndex(role: OutputRole): number {
   return OUTPUT_ROLES.indexOf(role);
 }
+
+export function textHash(text: string): number {
+  let hash = 0x811c9dc5 | 0;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash;
+}

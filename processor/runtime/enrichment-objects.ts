@@ -1,15 +1,11 @@
 /** Loads the table that an enrichment record names. The fold waits for it: going on without would be another result. */
 import { createHash } from "node:crypto";
+import { enrichmentKey } from "#shared/events/enrichment-table.ts";
 import { CorruptStateError, TransientError } from "#shared/kernel/errors.ts";
 import type { EnrichmentName, InputRecord, PartitionFold } from "../model/ports.ts";
 
 /** null: there is no such object. */
 export type ReadObject = (key: string) => Promise<Uint8Array | null>;
-
-/** Beside the rules releases. */
-export function enrichmentKey({ version, sha256 }: EnrichmentName): string {
-  return `enrichments/${version}-${sha256}.json`;
-}
 
 /** @throws TransientError while it is not there, CorruptStateError when it is another. */
 async function loadEnrichment(name: EnrichmentName, read: ReadObject): Promise<Uint8Array> {
@@ -18,7 +14,7 @@ async function loadEnrichment(name: EnrichmentName, read: ReadObject): Promise<U
   if (bytes === null) {
     throw new TransientError(`enrichment table ${name.version} is not there: ${key}`, {
       code: "ENRICHMENT_MISSING",
-      hint: "put the object back beside the rules releases; the partition waits for it",
+      hint: "weir enrichment publish puts it back beside the rules releases; the partition waits for it",
     });
   }
   if (createHash("sha256").update(bytes).digest("hex") !== name.sha256) {

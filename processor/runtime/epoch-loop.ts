@@ -1,5 +1,5 @@
 /**
- * The steady life of a partition: fetch, fold, commit, again. One commit is in flight at most; the batch fetched meanwhile is folded and its
+ * The steady life of a partition: fetch, fold, commit, again. One commit is in flight at most; what is fetched meanwhile is folded and its
  * outputs are held back until that commit is known to be good. An epoch therefore holds what came in during the commit before it: small when
  * quiet, large under load, without a setting.
  *
@@ -32,6 +32,12 @@ export interface EpochContext {
   readonly committed: () => void;
 }
 
+/**
+ * What may be folded behind a commit before it is waited for, bytes of input: two dozen blocks. Less, and an event that comes during a commit after
+ * another one misses the next epoch and waits for two; more, and an epoch after an outage grows with the time that the one before it took.
+ */
+const HELD_BACK_BYTES = 1 << 20;
+
 const TICK = new TextEncoder().encode("tick");
 
 export class EpochLoop {
@@ -42,6 +48,9 @@ export class EpochLoop {
   #folded: number;
   #sent: number;
   #inFlight: Promise<void> | null = null;
+  /** Asked of the input log and not folded yet: it outlives a commit that lands meanwhile. */
+  #fetching: Promise<InputBatch> | null = null;
+  #heldBackBytes = 0;
   /** A commit may be answered after its session was given up: nobody wants to know then. */
   #over = false;
 
@@ -65,26 +74,30 @@ export class EpochLoop {
   async #run(): Promise<void> {
     const { stop, advance } = this.#context;
     while (!stop.aborted) {
-      const { records, logEnd, release } = await this.#nextBatch();
-      this.#context.ports.observer?.fetched(records, logEnd);
-      await this.#fold(records);
-      release();
-      this.#context.ports.observer?.folded();
-      if (records.length > 0) {
-        await this.#inFlight;
-        this.#send();
-      } else if (this.#inFlight === null) await this.#maybeTick();
+      const batch = await this.#nextBatch();
+      if (batch !== null) {
+        const { records, logEnd, release } = batch;
+        this.#context.ports.observer?.fetched(records, logEnd);
+        await this.#fold(records);
+        release();
+        this.#context.ports.observer?.folded();
+      }
+      if (this.#folded > this.#sent) {
+        if (this.#heldBackBytes >= HELD_BACK_BYTES) await this.#inFlight;
+        if (this.#inFlight === null) this.#send();
+      } else if (batch !== null && this.#inFlight === null) await this.#maybeTick();
     }
     advance("stop");
     await this.#handOver();
     advance("handed-over");
   }
 
-  /** A commit that fails while the fetch waits must end the session now, not when input comes. */
-  async #nextBatch(): Promise<InputBatch> {
-    const batch = this.#context.input.read(this.#folded);
-    if (this.#inFlight === null) return batch;
-    return Promise.race([batch, this.#inFlight.then(() => batch)]);
+  /** null: the commit in flight has landed, and what is held back may go. One that fails ends the session now, not when input comes. */
+  async #nextBatch(): Promise<InputBatch | null> {
+    const fetching = (this.#fetching ??= this.#context.input.read(this.#folded));
+    const batch = await (this.#inFlight === null ? fetching : Promise.race([fetching, this.#inFlight.then(() => null)]));
+    if (batch !== null) this.#fetching = null;
+    return batch;
   }
 
   async #fold(records: readonly FetchedRecord[]): Promise<void> {
@@ -95,6 +108,7 @@ export class EpochLoop {
       if (needed === null) fold.apply(record);
       else fold.apply(record, await needed);
       this.#folded = record.offset + 1;
+      this.#heldBackBytes += record.value?.length ?? 0;
       onlyTicks &&= isTick(record);
     }
     if (!onlyTicks) this.#idle.sawInput(this.#context.ports.clock.now());
@@ -110,6 +124,7 @@ export class EpochLoop {
     // The copy is taken at the epoch's boundary, before the next batch is folded, and waits for the commit (I3).
     const copy = writer.isDue() ? this.#copy(offset, progress) : null;
     this.#sent = offset;
+    this.#heldBackBytes = 0;
     advance("epoch-sent");
     ports.observer?.sent();
     const onProduced = (): void => ports.observer?.produced();
@@ -146,7 +161,10 @@ export class EpochLoop {
     const { kafka, clock, log } = ports;
     const { fold } = this.#session;
     const { id, partition } = options;
-    if (!fold.hasOpenWork || !this.#idle.isDue(clock.now(), fold.nextDueMs)) return;
+    const nowMs = clock.now();
+    // With nothing open a tick is worth its record only where it is due: the end of a minute, once a minute.
+    if (!fold.hasOpenWork && nowMs < (fold.nextDueMs ?? Infinity)) return;
+    if (!this.#idle.isDue(nowMs, fold.nextDueMs)) return;
     try {
       const rawEnd = await kafka.listOffset({ topic: topicName(id.lane, "raw"), partition }, "latest", "read_uncommitted");
       // Behind it the validator is slow, not the producers silent: time must not overtake what it still holds.

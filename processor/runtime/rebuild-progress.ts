@@ -4,16 +4,43 @@
  */
 import type { Kafka } from "#shared/clients/kafka/types.ts";
 import { groupId, HEADERS, OUTPUT_ROLES, type PipelineId, topicName, transactionalId } from "#shared/events/names.ts";
-import { OperatingError } from "#shared/kernel/errors.ts";
+import { FencedError, OperatingError } from "#shared/kernel/errors.ts";
 import { encodeProgress, parseProgress } from "../checkpoint/progress-text.ts";
 import type { CommittedPoint } from "../checkpoint/types.ts";
 import { findLastOutput } from "./last-output.ts";
 
-export async function rebuildProgress(
-  kafka: Kafka,
-  options: { readonly id: PipelineId; readonly partition: number; readonly transactionTimeoutMs: number },
-): Promise<CommittedPoint> {
-  const { id, partition, transactionTimeoutMs } = options;
+interface RebuildOptions {
+  readonly id: PipelineId;
+  readonly partition: number;
+  readonly transactionTimeoutMs: number;
+}
+
+/**
+ * A processor tries a partition that refuses again and again, and each try fences whoever is at it: meeting one is chance. More than one in a
+ * row is an owner that works, which must not be fenced for ever from here.
+ */
+const TRIES_MAX = 3;
+
+/** @throws OperatingError PROGRESS_NOT_FOUND, FencedError when the partition has an owner that works. */
+export async function rebuildProgress(kafka: Kafka, options: RebuildOptions): Promise<CommittedPoint> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await rebuildOnce(kafka, options);
+    } catch (thrown) {
+      if (!isOvertaken(thrown) || tries === TRIES_MAX) throw thrown;
+    }
+  }
+}
+
+/**
+ * A fence that comes between the last request and EndTxn is answered by INVALID_TXN_STATE, under transactions V2 (KIP-890): the new owner's
+ * epoch is ours and one, which the coordinator takes for our own repetition of an EndTxn that had the other result.
+ */
+function isOvertaken(thrown: unknown): boolean {
+  return thrown instanceof FencedError || (thrown instanceof OperatingError && thrown.code === "KAFKA_REFUSED");
+}
+
+async function rebuildOnce(kafka: Kafka, { id, partition, transactionTimeoutMs }: RebuildOptions): Promise<CommittedPoint> {
   // The fence comes first: nobody may add an output behind the one that is found.
   const producer = await kafka.initProducer(transactionalId(id, partition), { transactionTimeoutMs });
   let newest: CommittedPoint | null = null;

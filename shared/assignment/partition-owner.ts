@@ -3,14 +3,15 @@
  * that is done. What the tasks write is safe without it (docs/specs/commit-protocol.md): this decides only who works.
  */
 import type { MembershipListener } from "#shared/clients/kafka/group-membership.ts";
-import { describeError, OperatingError, toError } from "#shared/kernel/errors.ts";
+import { describeError, toError, UnavailableError } from "#shared/kernel/errors.ts";
 import type { Logger } from "#shared/telemetry/logger.ts";
+import type { RefusalVerdict, RefusedPartitions } from "./refused-partitions.ts";
 
 /** How the work on one partition ends. */
 export type TaskEnd =
   /** Handed over, or never began. */
   | { readonly kind: "stopped" }
-  | { readonly kind: "refused"; readonly verdict: { readonly refusal: string; readonly message: string; readonly fix: string } }
+  | { readonly kind: "refused"; readonly verdict: RefusalVerdict }
   /** A newer owner exists. */
   | { readonly kind: "fenced"; readonly error: Error }
   | { readonly kind: "failed"; readonly error: Error };
@@ -46,7 +47,9 @@ export interface OwnerPorts {
   readonly confirm: Confirm;
   /** Everything given up: the group may assign it. */
   readonly rejoin: () => void;
-  /** Once: everything assigned at first runs. */
+  /** What refuses to start; told from outside by whoever has them too. */
+  readonly refused: RefusedPartitions;
+  /** Once: everything assigned at first runs, but for what refuses. */
   readonly onReady: (partitions: number) => void;
 }
 
@@ -85,18 +88,24 @@ export class PartitionOwner implements MembershipListener {
     this.#broken.resolve(error);
   }
 
+  /**
+   * What refuses is claimed as well: given to another, it would refuse there for the same reason, and each move is a round of the whole group.
+   * An assignor that takes it away to even the load out may do so; its next owner then reports it.
+   */
   owned(): readonly number[] {
-    return [...this.#held.keys()];
+    return [...new Set([...this.#held.keys(), ...this.#ports.refused.partitions])];
   }
 
   assigned(partitions: readonly number[], generation: number): void {
     if (this.#leaving.signal.aborted) return;
     this.#assigned = new Set(partitions);
     const revoked = this.owned().filter((partition) => !this.#assigned.has(partition));
-    const added = partitions.filter((partition) => !this.#held.has(partition));
+    const added = partitions.filter((partition) => !this.#held.has(partition) && !this.#ports.refused.has(partition));
     const summary = { generation, partitions: partitions.join(), added: added.join(), revoked: revoked.join() };
     if (added.length + revoked.length > 0) this.#ports.log.info("partitions assigned", summary);
     for (const partition of revoked) this.#stop(partition);
+    // What refused has nothing to finish: when it is all that is taken away, nobody else will ask for the next round.
+    if (revoked.length > 0 && !this.#isStoppingAny()) this.#ports.rejoin();
     for (const partition of added) this.#start(partition);
     this.#watchReady(added);
   }
@@ -118,7 +127,12 @@ export class PartitionOwner implements MembershipListener {
     while (this.#ends.size > 0) await Promise.all(this.#ends);
   }
 
+  #isStoppingAny(): boolean {
+    return [...this.#held.values()].some(({ isStopping }) => isStopping);
+  }
+
   #stop(partition: number): void {
+    this.#ports.refused.forget(partition);
     const held = this.#held.get(partition);
     if (held === undefined || held.isStopping) return;
     held.isStopping = true;
@@ -128,6 +142,7 @@ export class PartitionOwner implements MembershipListener {
   #start(partition: number): void {
     const held: Held = { task: this.#ports.host.start(partition), isStopping: false };
     this.#held.set(partition, held);
+    void held.task.running.then(() => this.#ports.refused.runs(partition));
     const ended = held.task.end.then((end) => this.#ended(partition, held, end));
     this.#ends.add(ended);
     void ended.finally(() => this.#ends.delete(ended));
@@ -140,27 +155,57 @@ export class PartitionOwner implements MembershipListener {
     const all = Promise.all(
       added.map((partition) => Promise.race([this.#held.get(partition)!.task.running, this.#held.get(partition)!.task.end])),
     );
-    void all.then(() => this.#ports.onReady(added.length));
+    void all.then(() => this.#firstStarted(added));
+  }
+
+  /** A set-up of which nothing works must not look as if it ran. */
+  #firstStarted(added: readonly number[]): void {
+    const { refused, onReady } = this.#ports;
+    if (this.#failure !== null || this.#leaving.signal.aborted) return;
+    const running = added.filter((partition) => !refused.has(partition));
+    if (added.length > 0 && running.length === 0) this.#breaks(refused.error());
+    else onReady(running.length);
   }
 
   async #ended(partition: number, held: Held, end: TaskEnd): Promise<void> {
-    const { log } = this.#ports;
-    let isToRestart = false;
-    if (end.kind === "refused") {
-      const { refusal, message: why, fix } = end.verdict;
-      log.error("partition refuses to start", { partition, refusal, why, fix });
-      this.#breaks(new OperatingError(`${refusal}: ${why}`, { code: "PARTITION_REFUSED", hint: fix }));
+    const { log, refused } = this.#ports;
+    let isToRestart = end.kind === "stopped";
+    if (end.kind === "refused" || (end.kind === "failed" && this.#isBesideTheOthers(partition, end.error))) {
+      // Taken away meanwhile, it is its next owner's to report.
+      if (!held.isStopping && end.kind === "refused") refused.add(partition, end.verdict);
+      isToRestart = held.isStopping;
     } else if (end.kind === "failed") {
       log.error("partition ended", { partition, how: end.kind, error: describeError(end.error) });
       this.#breaks(end.error);
-    } else if (end.kind === "fenced") isToRestart = await this.#isStillOurs(partition, end.error, held);
+    } else if (end.kind === "fenced") {
+      isToRestart = await this.#isStillOurs(partition, end.error, held);
+      if (!isToRestart) refused.forget(partition);
+      // Most likely by the command that mends it, which must not meet the next try as well.
+      else if (refused.has(partition)) isToRestart = false;
+    }
     this.#held.delete(partition);
     if (this.#leaving.signal.aborted || this.#failure !== null) return;
     if (!this.#assigned.has(partition)) {
       // Of several that are taken away, the last one done asks for the next round.
-      if (![...this.#held.values()].some((other) => other.isStopping)) this.#ports.rejoin();
-    } else if (isToRestart || end.kind === "stopped") this.#start(partition);
+      if (!this.#isStoppingAny()) this.#ports.rejoin();
+    } else if (isToRestart) this.#start(partition);
+    // No round: whoever the group gave it to would have to refuse it too.
+    else if (refused.has(partition)) void this.#tryAgain(partition);
     else this.#ports.rejoin();
+  }
+
+  /** Of a partition that refused: while it was tried again the broker was away, which the others outlive as well. */
+  #isBesideTheOthers(partition: number, error: Error): boolean {
+    if (!(error instanceof UnavailableError) || !this.#ports.refused.has(partition)) return false;
+    this.#ports.log.warn("partition that refused could not be tried again", { partition, error: describeError(error) });
+    return true;
+  }
+
+  /** Not one of `#ends`: a drain waits for tasks, not for the next try. */
+  async #tryAgain(partition: number): Promise<void> {
+    const isDue = await this.#ports.refused.isDue(partition);
+    // Between the end of the wait and here a turn has passed: a drain that began in it counts on no new task.
+    if (isDue && this.#ports.refused.has(partition) && !this.#held.has(partition) && this.#failure === null) this.#start(partition);
   }
 
   /** A newer owner exists: by a later assignment, which we learn in a moment, or against it. */

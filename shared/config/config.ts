@@ -94,6 +94,8 @@ const schema = z.strictObject({
   processorInstance: z.string().max(100).default(""),
   /** A processor that is silent for so long loses its partitions to the others (brokers take 6 s to 30 min). */
   processorSessionMs: z.coerce.number().int().min(6_000).max(1_800_000).default(10_000),
+  /** A partition that refuses to start is tried again so often: its fix is applied from outside, and nobody tells. */
+  refusedRetryMs: z.coerce.number().int().min(100).default(30_000),
 
   /** Event time more than this ahead of log time is rejected, and more than this behind (live sources). */
   maxFutureSkewMs: z.coerce.number().int().min(0).default(300_000),

@@ -14,6 +14,8 @@ export const TOPICS = {
   alerts: "alerts",
   dlq: "events.dlq",
   late: "events.late",
+  /** Closed minutes of the whole lane (docs/specs/second-stage.md); one partition. */
+  minutes: "metrics.minutes",
 } as const;
 
 export type TopicRole = keyof typeof TOPICS;
@@ -23,8 +25,8 @@ export const OUTPUT_ROLES = ["clean", "windows", "dlq", "late", "partials", "ale
 
 export type OutputRole = (typeof OUTPUT_ROLES)[number];
 
-/** `processor` holds positions and has no members; `processor-members` has members and no positions. */
-export type GroupRole = "validator" | "processor" | "processor-members" | "sink-clickhouse" | "sink-redis";
+/** `processor` and `second-stage` hold positions and have no members; `processor-members` has members and no positions. */
+export type GroupRole = "validator" | "processor" | "processor-members" | "second-stage" | "sink-clickhouse" | "sink-redis";
 
 export interface PipelineId {
   readonly lane: string;
@@ -44,6 +46,11 @@ export function transactionalId(id: PipelineId, partition: number): string {
   return `weir-${id.lane}-${id.generation}-${partition}`;
 }
 
+/** Begins as those of the partitions do, so that one prefix names all ids of the processor. */
+export function secondStageTransactionalId(id: PipelineId): string {
+  return `weir-${id.lane}-${id.generation}-minutes`;
+}
+
 /** Kafka header keys. Values are decimal text in UTF-8 unless said. */
 export const HEADERS = {
   generation: "gen",
@@ -55,6 +62,8 @@ export const HEADERS = {
   rulesVersion: "rules",
   /** events.valid: sampled traces of the block's events, traceparents joined by commas (functions/validator/trace-links.ts); absent without one. */
   traces: "traces",
+  /** events.valid: when events.raw took the block's oldest record (epoch milliseconds, Kafka's time), for the latency from end to end; absent when unknown. */
+  oldest: "oldest",
   /** events.valid: `block` or a control record: `tick`, `rules`, `enrichment`, `drain`. Its value is JSON for control records. */
   kind: "kind",
   /** Outputs: position of the first row in the gap-free count of this output partition (first row ever = 1). */
@@ -62,6 +71,8 @@ export const HEADERS = {
   /** events.clean: number of the cut the rows belong to, and "1" where the cut ends with this record. */
   cut: "cut",
   cutEnd: "cut-end",
+  /** metrics.partials: no later record of this partition has rows of a minute that begins before it (epoch milliseconds). */
+  mark: "mark",
   /** Progress as JSON, on the last record of each epoch's events.clean or, without one, of the last output. */
   progress: "progress",
   /** events.dlq: why, and `topic/partition/offset` of the record in events.raw. */

@@ -16,10 +16,11 @@ const RETENTION_DAYS: Readonly<Partial<Record<TopicRole, number>>> = { dlq: 30 }
 
 /** `replicationFactor` 3 (min ISR 2) in the cloud, 1 on one machine. */
 export function topicSpecs(lane: string, partitions: number, options: { readonly replicationFactor: number }): TopicSpec[] {
-  const roles: readonly TopicRole[] = ["raw", "valid", ...OUTPUT_ROLES];
+  const roles: readonly TopicRole[] = ["raw", "valid", ...OUTPUT_ROLES, "minutes"];
   return roles.map((role) => ({
     topic: topicName(lane, role),
-    partitions,
+    // A minute is one for the whole lane.
+    partitions: role === "minutes" ? 1 : partitions,
     replicationFactor: options.replicationFactor,
     config: {
       "cleanup.policy": "delete",

@@ -22,6 +22,9 @@ export type FailpointName =
   | "rules-object-written"
   | "rules-pointer-written"
   | "rules-control-appended"
+  | "enrichment-committed"
+  | "enrichment-object-written"
+  | "enrichment-control-appended"
   | "backup-before-manifest"
   | "restore-before-positions";
 

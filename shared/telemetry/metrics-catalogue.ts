@@ -9,7 +9,7 @@ export const METRICS_NAMESPACE = "Weir";
 export const BASE_DIMENSIONS = ["service", "environment", "lane"] as const;
 
 /** Units as CloudWatch spells them (docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html). */
-export type MetricUnit = "Count" | "Bytes" | "Milliseconds" | "Seconds" | "None";
+export type MetricUnit = "Count" | "Bytes" | "Milliseconds" | "Seconds" | "Percent" | "None";
 
 /** count: added up · sample: each value kept, for percentiles · gauge: the latest value. */
 export type MetricKind = "count" | "sample" | "gauge";
@@ -27,7 +27,7 @@ export interface Metric {
   readonly help: string;
 }
 
-export type MetricEmitter = "validator" | "processor" | "sinks";
+export type MetricEmitter = "validator" | "processor" | "sinks" | "api";
 export type MetricLabel = "partition" | "output" | "table" | "sink";
 
 export const METRICS = {
@@ -103,6 +103,14 @@ export const METRICS = {
   },
   PartitionsOwned: { kind: "gauge", unit: "Count", emitter: "processor", help: "partitions that a task of this process has" },
   PartitionsRunning: { kind: "gauge", unit: "Count", emitter: "processor", help: "of PartitionsOwned, those past their recovery" },
+  PartitionRefused: {
+    kind: "gauge",
+    unit: "Count",
+    labels: ["partition"],
+    across: "sum",
+    emitter: "processor",
+    help: "1 = assigned to this process, and cannot start safely: it waits for a person (docs/runbooks/partition-refused.md)",
+  },
   WatermarkLagSeconds: {
     kind: "gauge",
     unit: "Seconds",
@@ -156,6 +164,12 @@ export const METRICS = {
     unit: "Milliseconds",
     emitter: "processor",
     help: "a transaction, first produce to the coordinator's answer",
+  },
+  EndToEndMs: {
+    kind: "sample",
+    unit: "Milliseconds",
+    emitter: "processor",
+    help: "events.raw took the oldest event of an epoch to its outputs committed, whole pipeline included: no event of the epoch took longer",
   },
   EpochDurationMs: { kind: "sample", unit: "Milliseconds", emitter: "processor", help: "an epoch, its first block fetched to its commit" },
   BlocksIn: { kind: "count", unit: "Count", emitter: "processor", help: "records of events.valid folded, control records included" },
@@ -221,6 +235,40 @@ export const METRICS = {
     help: "records of the output topic behind what was delivered",
   },
   SinkDurationMs: { kind: "sample", unit: "Milliseconds", emitter: "sinks", help: "a delivery, until the store has taken it" },
+  QualityCompleteness: {
+    kind: "gauge",
+    unit: "Percent",
+    emitter: "sinks",
+    help: "of the events of the newest closed minute, those that lack nothing (docs/QUALITY.md)",
+  },
+  QualityConsistency: {
+    kind: "gauge",
+    unit: "Percent",
+    emitter: "sinks",
+    help: "likewise: those that contradict neither schema nor rules",
+  },
+  QualityTimeliness: {
+    kind: "gauge",
+    unit: "Percent",
+    emitter: "sinks",
+    help: "likewise: those that came soon enough after they happened",
+  },
+  QualityUniqueness: { kind: "gauge", unit: "Percent", emitter: "sinks", help: "likewise: those that had not come before" },
+  QualityAccuracy: {
+    kind: "gauge",
+    unit: "Percent",
+    emitter: "sinks",
+    help: "likewise: those whose values are in range and not out of the ordinary",
+  },
+
+  Reads: { kind: "count", unit: "Count", emitter: "api", help: "requests that were answered, with a value or that there is none" },
+  ReadMisses: { kind: "count", unit: "Count", emitter: "api", help: "of Reads, those that Redis could not answer" },
+  ReadsDegraded: {
+    kind: "count",
+    unit: "Count",
+    emitter: "api",
+    help: "of Reads, those that one store answered while the other was down or behind",
+  },
 } as const satisfies Record<string, Metric>;
 
 export type MetricName = keyof typeof METRICS;

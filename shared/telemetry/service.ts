@@ -1,6 +1,6 @@
 /**
  * The life of a process that the starter (or ECS) runs. Protocol with the starter: the first line on stdout is JSON `{"ready":true,...facts}`,
- * logs are JSON lines on stderr, SIGTERM or the end of stdin means drain and leave, exit 0 after a drain, 1 after a bug, 2 for a bad
+ * later ones `{"trouble":TEXT}` when something is wrong that does not end it (null: no more); logs are JSON lines on stderr, SIGTERM or the end of stdin means drain and leave, exit 0 after a drain, 1 after a bug, 2 for a bad
  * configuration, 4 when a dependency never came, 5 when a newer owner took over.
  */
 import { type Config, loadConfig, processFlags } from "../config/config.ts";
@@ -15,6 +15,8 @@ export interface ServiceContext {
   readonly stop: AbortSignal;
   /** Says on stdout that the service works now. Once. */
   readonly ready: (facts?: Readonly<Record<string, string | number>>) => void;
+  /** Says on stdout what is wrong while the service works on, and what to do about it; null = nothing any more. */
+  readonly trouble: (text: string | null) => void;
 }
 
 /** Runs `main` until it returns (after `stop`) or throws. Never returns to the caller: the process exits. */
@@ -34,7 +36,7 @@ export async function runService(name: string, main: (context: ServiceContext) =
       config,
       log,
       stop: stopping.signal,
-      ready: (facts = {}) => void process.stdout.write(`${JSON.stringify({ ready: true, ...facts })}\n`),
+      ...spokesman((line) => void process.stdout.write(line)),
     });
     process.exit(0);
   } catch (thrown) {
@@ -42,4 +44,22 @@ export async function runService(name: string, main: (context: ServiceContext) =
     log.error("service ended by an error", { error: describeError(error), code: (error as { code?: string }).code, stack: error.stack });
     process.exit(error instanceof ConfigError ? 2 : error instanceof UnavailableError ? 4 : error instanceof FencedError ? 5 : 1);
   }
+}
+
+/** What is wrong before the service is ready is said right after: whoever starts it takes the first line for the ready one. */
+export function spokesman(write: (line: string) => void): Pick<ServiceContext, "ready" | "trouble"> {
+  const say = (content: object): void => write(`${JSON.stringify(content)}\n`);
+  let isReady = false;
+  let last: string | null = null;
+  return {
+    ready(facts = {}) {
+      say({ ready: true, ...facts });
+      isReady = true;
+      if (last !== null) say({ trouble: last });
+    },
+    trouble(text) {
+      if (isReady && text !== last) say({ trouble: text });
+      last = text;
+    },
+  };
 }

@@ -6,6 +6,7 @@ import type { OutgoingRecord } from "#shared/clients/kafka/types.ts";
 import { decodeClean, decodeLate, decodeWindows, encodeBlock } from "#shared/events/block.ts";
 import { HEADERS, type OutputRole } from "#shared/events/names.ts";
 import { cleanRows, type EventRow, eventColumns, lateRows, windowRows } from "../support/event-batch.ts";
+import { partialRows } from "../support/partial-rows.ts";
 import { modelFolds, type ModelRow } from "./model-fold.ts";
 import type { Random } from "./world.ts";
 
@@ -75,6 +76,7 @@ export function columnKit(random: Random): FoldKit {
       if (role === "clean") return cleanRows(decodeClean(value)).map(text);
       if (role === "windows") return windowRows(decodeWindows(value)).map(text);
       if (role === "late") return lateRows(decodeLate(value)).map(text);
+      if (role === "partials") return partialRows(value).map(text);
       return [Buffer.from(value).toString("hex")];
     },
   };

@@ -282,6 +282,21 @@ describe("an idle partition", () => {
     for (const { row, atMs } of closed) expect(atMs - (row.windowEndMs + 2_000), `${row.kind} of ${row.userId}`).toBeLessThan(1_000);
   });
 
+  test("with nothing open ticks once a minute, for its minute to end, and writes a mark each time", async () => {
+    const calm = new CalmPartition(columnKit(new Random(7)));
+    calm.start();
+    await calm.run(4);
+    // The last window to close is an hour's.
+    await calm.pass(3_700_000);
+    const marks = (): number => calm.broker.log({ topic: topicName("live", "partials"), partition: 0 }).committed().length;
+    const [ticksBefore, marksBefore] = [calm.ticks().length, marks()];
+    await calm.pass(600_000);
+    await calm.caughtUp();
+    expect(calm.ticks().length - ticksBefore).toBeGreaterThanOrEqual(9);
+    expect(calm.ticks().length - ticksBefore).toBeLessThanOrEqual(11);
+    expect(marks() - marksBefore).toBe(calm.ticks().length - ticksBefore);
+  });
+
   test("does not tick while the validator still holds rows of it", async () => {
     const calm = new CalmPartition();
     calm.start();

@@ -9,6 +9,7 @@ import { HEADERS } from "#shared/events/names.ts";
 import type { Progress } from "#shared/events/progress.ts";
 import { cleanRows, eventColumns, lateRows, windowRows } from "./event-batch.ts";
 import type { FoldOutput, LogBlock, LogEntry, NaiveEnrichment } from "./naive-fold.ts";
+import { partialRows } from "./partial-rows.ts";
 
 export const FOLD_OPTIONS: FoldOptions = {
   generation: 1,
@@ -99,6 +100,8 @@ export function readOutputs(records: readonly OutputRecord[], progress: Progress
     windows: [],
     late: [],
     deadLetters: [],
+    partials: [],
+    marks: [],
     endedCuts: [],
     counts: progress.counts,
     watermarkMs: progress.watermarkMs,
@@ -132,6 +135,13 @@ export function readOutputs(records: readonly OutputRecord[], progress: Progress
       const rows = lateRows(decodeLate(record.value!));
       expect(rows).toHaveLength(count);
       output.late.push(...rows);
+    } else if (record.role === "partials") {
+      const rows = record.value === null ? [] : partialRows(record.value);
+      expect(rows).toHaveLength(count);
+      output.partials.push(...rows);
+      const markMs = Number(headerText(record, HEADERS.mark));
+      // A minute in several records is over with the last of them.
+      if (rows[0]?.minuteMs !== markMs) output.marks.push(markMs);
     } else {
       const source = headerText(record, HEADERS.source)!.split("/");
       output.deadLetters.push({ sourceOffset: Number(source[2]), reason: headerText(record, HEADERS.reason)! });
@@ -142,7 +152,7 @@ export function readOutputs(records: readonly OutputRecord[], progress: Progress
     windows: nextOseq.windows - 1,
     late: nextOseq.late - 1,
     dlq: nextOseq.dlq - 1,
-    partials: 0,
+    partials: nextOseq.partials - 1,
     alerts: 0,
   });
   return output;

@@ -15,7 +15,7 @@ process.on("message", async ({ event, remainingMs }) => {
   const parsed = JSON.parse(event);
   const endMs = performance.now() + remainingMs;
   const context = { awsRequestId: "request-1", functionName: "weir-validator", getRemainingTimeInMillis: () => endMs - performance.now() };
-  const answer = await handler(parsed, context).then(() => ({ ok: true }), (error) => ({ ok: false, name: error.name, message: error.message, code: error.code }));
+  const answer = await handler(parsed, context).then((returned) => ({ ok: true, returned }), (error) => ({ ok: false, name: error.name, message: error.message, code: error.code }));
   process.send({ ...answer, endedMs: performance.now() });
 });
 `;
@@ -25,6 +25,7 @@ export interface Outcome {
   readonly name?: string;
   readonly message?: string;
   readonly code?: string;
+  readonly returned?: unknown;
   /** Since the start of the process. */
   readonly endedMs: number;
 }

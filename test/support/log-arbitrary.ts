@@ -29,6 +29,9 @@ const TABLES: readonly Omit<NaiveEnrichment, "version">[] = [
   { key: "/properties/in/plan", rows: PLANS },
 ];
 
+const REJECTS = ["json.syntax", "json.empty", "schema.required", "schema.range", "id.format", "key.mismatch", "time.future"] as const;
+const WARNINGS = ["rule.flag", "time.unchecked"] as const;
+
 const HUGE_ID = 0xfedcba9876543210n;
 
 const step: fc.Arbitrary<Step> = fc.record({
@@ -105,7 +108,7 @@ function buildLog(steps: readonly Step[], drains: boolean, firstOffset: number):
             eventType: i % 3 === 0 ? "purchase" : "click",
             source: s.text === null ? null : `source-${s.user}`,
             verdict: s.verdict,
-            reason: s.verdict === "ok" ? null : s.verdict === "reject" ? "json.syntax" : "rule.flag",
+            reason: s.verdict === "ok" ? null : s.verdict === "reject" ? REJECTS[i % 7]! : WARNINGS[i % 2]!,
             raw: s.verdict === "reject" ? "{" : null,
           }
         : { ...again, sourceOffset };

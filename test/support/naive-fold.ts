@@ -3,6 +3,7 @@
  * and the real fold agree on is right unless both misread the rules in the same way; golden tests with numbers by hand guard against that.
  */
 import { cleanRows, eventColumns, type CleanRow, type EventRow, type LateRow, type WindowRow } from "./event-batch.ts";
+import { NaiveMinutes, type NaivePartial } from "./naive-minutes.ts";
 
 export interface LogBlock {
   readonly kind: "block";
@@ -17,7 +18,7 @@ export type LogEntry =
   | { readonly kind: "rules"; readonly logTimeMs: number; readonly version: number }
   | { readonly kind: "enrichment"; readonly logTimeMs: number; readonly table: NaiveEnrichment };
 
-/** As the object says it (processor/operators/enrichment-table.ts). */
+/** As the object says it (shared/events/enrichment-table.ts). */
 export interface NaiveEnrichment {
   readonly version: number;
   readonly key: string;
@@ -48,6 +49,10 @@ export interface FoldOutput {
   windows: WindowRow[];
   late: LateRow[];
   deadLetters: { sourceOffset: number; reason: string }[];
+  /** Of minutes that are over. */
+  partials: NaivePartial[];
+  /** Up to where minutes are over, each time that more of them are. */
+  marks: number[];
   /** Cuts that have ended, with their rows. */
   endedCuts: [cut: number, rows: number][];
   counts: { raw: number; clean: number; deadLettered: number; duplicate: number; late: number; redelivered: number };
@@ -73,6 +78,8 @@ export class NaiveFold {
     windows: [],
     late: [],
     deadLetters: [],
+    partials: [],
+    marks: [],
     endedCuts: [],
     counts: { raw: 0, clean: 0, deadLettered: 0, duplicate: 0, late: 0, redelivered: 0 },
     watermarkMs: null,
@@ -92,13 +99,16 @@ export class NaiveFold {
   #logTimeMs = 0;
   #cut = { number: 1, rows: 0, firstLogMs: 0 };
   #order = 0;
+  readonly #minutes: NaiveMinutes | null;
 
   constructor(options: NaiveOptions) {
     this.#options = options;
+    this.#minutes = options.historical ? null : new NaiveMinutes(this.output);
   }
 
   apply(entry: LogEntry): void {
     this.#logTimeMs = Math.max(this.#logTimeMs, entry.logTimeMs);
+    this.#minutes?.arrive(this.#logTimeMs);
     if (this.#cut.rows > 0 && this.#logTimeMs >= this.#cut.firstLogMs + this.#options.cutMs) this.#endCut();
     if (entry.kind === "block") for (const row of entry.rows) this.#row(row);
     else if (entry.kind === "rules") this.output.rulesVersion = entry.version;
@@ -125,6 +135,7 @@ export class NaiveFold {
     if (before !== undefined) {
       if (before.fingerprint !== fingerprint) return this.#deadLetter(row, "id.conflict");
       counts.duplicate++;
+      this.#minutes?.count(row, { outcome: "duplicate" });
       return;
     }
     this.#seen.set(id, [{ fingerprint, logTimeMs: this.#logTimeMs }]);
@@ -140,6 +151,7 @@ export class NaiveFold {
     const isBehindPane = paneStartMs + hopMs <= watermarkMs;
     if (isBehindWindow || isBehindPane || (timeMs + GAP_MS <= watermarkMs && near.length === 0)) {
       counts.late++;
+      this.#minutes?.count(row, { outcome: "late", logTimeMs: this.#logTimeMs });
       let [kind, start]: [WindowRow["kind"], number] = isBehindWindow ? ["tumbling_5m", windowStartMs] : ["session_30s", timeMs];
       if (!isBehindWindow && isBehindPane) [kind, start] = [this.#options.hopping!, paneStartMs + hopMs - sizeMs];
       this.output.late.push({ ...base, lateKind: kind, lateWindowStartMs: start });
@@ -165,6 +177,8 @@ export class NaiveFold {
     const distance = base.value === null ? null : this.#distance(base.userId, base.value);
     if (base.value === null) this.#touchUser(base.userId);
     const isFar = distance !== null && Math.abs(distance) > (this.#options.score ?? SCORE).threshold;
+    const reason = base.reason ?? (isFar ? "anomaly.score" : null);
+    this.#minutes?.count(row, { outcome: "clean", reason, logTimeMs: this.#logTimeMs });
     if (this.#cut.rows === 0) this.#cut.firstLogMs = this.#logTimeMs;
     this.#cut.rows++;
     this.output.clean.push({
@@ -173,7 +187,7 @@ export class NaiveFold {
       sessionStartMs: session.firstEventMs,
       sessionEvents: session.events,
       score: distance,
-      reason: base.reason ?? (isFar ? "anomaly.score" : null),
+      reason,
       cut: this.#cut.number,
     });
     if (this.#cut.rows === this.#options.cutRows) this.#endCut();
@@ -315,6 +329,7 @@ export class NaiveFold {
 
   #deadLetter(row: EventRow, reason: string): void {
     this.output.counts.deadLettered++;
+    this.#minutes?.count(row, { outcome: "rejected", reason });
     this.output.deadLetters.push({ sourceOffset: row.sourceOffset, reason });
   }
 }

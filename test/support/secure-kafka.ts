@@ -23,8 +23,21 @@ const SCRAM = [
   { mechanism: 2, digest: "sha512", size: 64 },
 ] as const;
 
-/** `sessionMs`: how long a session by SCRAM-SHA-256 lasts before the broker closes it (KIP-368). */
-export async function startSecureKafka(dir: string, { sessionMs }: { sessionMs: number }): Promise<SecureKafka> {
+export interface SecureKafkaOptions {
+  /** How long a session by SCRAM-SHA-256 lasts before the broker closes it (KIP-368). */
+  readonly sessionMs: number;
+  /** More users by SCRAM; each has its name as password. */
+  readonly users?: readonly string[];
+  /** Nobody may do anything that no access list allows, but for whoever comes by the plain listener. */
+  readonly isClosed?: boolean;
+}
+
+const CLOSED = `authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=false
+`;
+
+export async function startSecureKafka(dir: string, { sessionMs, users = [], isClosed = false }: SecureKafkaOptions): Promise<SecureKafka> {
   const [plainPort, securePort, controllerPort] = (await freePorts(3)) as [number, number, number];
   const { key, certificate } = selfSigned();
   const passwords = { alice: "wonderland", bob: "builder" };
@@ -49,7 +62,7 @@ listener.name.secure.scram-sha-256.sasl.jaas.config=${MODULES}.scram.ScramLoginM
 listener.name.secure.scram-sha-512.sasl.jaas.config=${MODULES}.scram.ScramLoginModule required;
 listener.name.secure.oauthbearer.sasl.jaas.config=${MODULES}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="x";
 listener.name.secure.oauthbearer.sasl.server.callback.handler.class=${MODULES}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler
-`,
+${isClosed ? CLOSED : ""}`,
   );
   const server = await launch(
     "kafka",
@@ -69,6 +82,7 @@ listener.name.secure.oauthbearer.sasl.server.callback.handler.class=${MODULES}.o
     },
   );
   await addScramUser(plainPort, "bob", passwords.bob);
+  for (const user of users) await addScramUser(plainPort, user, user);
   return { server, address: `127.0.0.1:${securePort}`, certificate, passwords };
 }
 

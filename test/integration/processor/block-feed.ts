@@ -11,8 +11,9 @@ import type { Config } from "#shared/config/config.ts";
 import { decodeClean, decodeLate, decodeWindows, encodeBlock } from "#shared/events/block.ts";
 import { groupId, HEADERS, topicName } from "#shared/events/names.ts";
 import { cleanRows, type EventRow, eventColumns, lateRows, windowRows } from "#test/support/event-batch.ts";
+import { partialRows } from "#test/support/partial-rows.ts";
 
-const ROLES = ["clean", "windows", "dlq", "late"] as const;
+const ROLES = ["clean", "windows", "dlq", "late", "partials"] as const;
 type Role = (typeof ROLES)[number];
 
 const BLOCK_ROWS = 20;
@@ -70,6 +71,7 @@ export class BlockFeed {
       [HEADERS.generation]: generation,
       [HEADERS.firstSourceOffset]: first,
       [HEADERS.lastSourceOffset]: last,
+      [HEADERS.oldest]: Date.now(),
     };
     const texts = Object.entries({ ...headers, [HEADERS.count]: rows.length });
     return {
@@ -117,7 +119,7 @@ export interface OutputFacts {
 
 /** What kafkajs reads under read_committed equals the oracle, row for row, with gap-free counters. */
 export async function expectExactlyOnce(brokers: readonly string[], config: Config, kafka: Kafka): Promise<OutputFacts> {
-  const counts = { clean: 0, windows: 0, dlq: 0, late: 0 };
+  const counts = { clean: 0, windows: 0, dlq: 0, late: 0, partials: 0 };
   const expected = await oracle(config, kafka);
   for (const role of ROLES) {
     const found = Array.from({ length: config.partitions }, () => [] as string[]);
@@ -135,7 +137,7 @@ export async function expectExactlyOnce(brokers: readonly string[], config: Conf
 async function oracle(config: Config, kafka: Kafka): Promise<Record<Role, string[]>[]> {
   return Promise.all(
     Array.from({ length: config.partitions }, async (_, partition) => {
-      const rows: Record<Role, string[]> = { clean: [], windows: [], dlq: [], late: [] };
+      const rows: Record<Role, string[]> = { clean: [], windows: [], dlq: [], late: [], partials: [] };
       const fold = createFold({ ...foldOptions(config, partition), reuseOutputs: false });
       const at = { topic: topicName(config.lane, "valid"), partition };
       const end = await kafka.listOffset(at, "latest", "read_uncommitted");
@@ -161,6 +163,7 @@ function isRead(role: string): role is Role {
 
 function rowsOf(role: Role, value: Uint8Array): string[] {
   if (role === "dlq") return [Buffer.from(value).toString()];
+  if (role === "partials") return partialRows(value).map((row) => JSON.stringify(row));
   const rows: readonly object[] =
     role === "clean" ? cleanRows(decodeClean(value)) : role === "windows" ? windowRows(decodeWindows(value)) : lateRows(decodeLate(value));
   return rows.map((row) => JSON.stringify(row, (_key, field: unknown) => (typeof field === "bigint" ? String(field) : field)));

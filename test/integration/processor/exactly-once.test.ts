@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { openFolderStore } from "#processor/checkpoint/folder-store.ts";
-import { parseSnapshotKey, snapshotPrefix } from "#processor/checkpoint/snapshot-key.ts";
+import { parseSnapshotKey, snapshotKey, snapshotPrefix } from "#processor/checkpoint/snapshot-key.ts";
+import { freePorts } from "#local/services/port.ts";
 import { createTopics } from "#shared/clients/kafka/admin.ts";
 import { openKafka } from "#shared/clients/kafka/client.ts";
 import { kafkaJs } from "#shared/clients/kafka/kafkajs-client.ts";
@@ -14,6 +15,7 @@ import { groupId, topicName } from "#shared/events/names.ts";
 import { topicSpecs } from "#shared/events/topic-specs.ts";
 import type { FailpointName } from "#shared/kernel/failpoint.ts";
 import { settles } from "#test/support/process.ts";
+import { parsePrometheus } from "#test/support/prometheus-text.ts";
 import { uniqueLane } from "#test/support/stack.ts";
 import { BlockFeed, expectCaughtUp, expectExactlyOnce } from "./block-feed.ts";
 import { ProcessorProcess } from "./processor-process.ts";
@@ -172,6 +174,57 @@ describe("a partition that lost its committed offset", () => {
     expect(await second.leave()).toBe(0);
     await expectExactlyOnce(brokers, config, kafka);
   });
+});
+
+describe("a partition that refuses to start", () => {
+  test("leaves the others at work, is told by metrics and stdout, and goes on by itself once it is mended, exactly", async () => {
+    const [metricsPort] = await freePorts(1);
+    const config = await pipeline({ metricsPort: metricsPort!, refusedRetryMs: 500 });
+    const feed = feedOf(config);
+    const committed = async (partition: number): Promise<number> => {
+      const at = { topic: topicName(config.lane, "valid"), partition };
+      return (await kafka.committedOffsets(groupId(config, "processor"), [at], { requireStable: true }))[0]!.offset;
+    };
+    // A snapshot without a committed offset: of somebody else, or the offset is lost. Both need a person.
+    const store = openFolderStore(join(config.dataDir, "objects"), Date.now);
+    const foreign = snapshotKey(snapshotPrefix(config, 1), 5, "0".repeat(64));
+    await store.createOnce(foreign, [new Uint8Array(8)]);
+
+    const only = start(config);
+    let out = "";
+    only.child.stdout!.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    await only.ready;
+    const refusal = only.log.find(({ message }) => message === "partition refuses to start");
+    const fix = "node processor/main.ts rebuild-progress 1";
+    expect(refusal, only.text()).toMatchObject({ level: "error", partition: 1, refusal: "progress-lost", fix, code: "PARTITION_REFUSED" });
+    for (let blocks = 0; blocks < 5; blocks++) await feed.write();
+    const eventually = { limitMs: 60_000 };
+    await settles(async () => expect(await committed(0)).toBeGreaterThanOrEqual(5), eventually);
+    const page = only.log.find(({ message }) => message === "metrics page");
+    const refused = async (): Promise<unknown> => {
+      const answer = await fetch(String(page!["url"]));
+      const samples = parsePrometheus(await answer.text()).get("weir_partition_refused")?.samples ?? [];
+      return Object.fromEntries(samples.map(({ labels, value }) => [labels["partition"], value]));
+    };
+    await settles(async () => expect(await refused()).toEqual({ 0: 0, 1: 1 }), eventually);
+    await settles(() => expect(only.log.map(({ message }) => message)).toContain("partition still refuses to start"), eventually);
+    expect(await committed(1)).toBe(-1);
+
+    await store.remove(foreign);
+    await settles(async () => expect(await refused()).toEqual({ 0: 0, 1: 0 }), eventually);
+    await settles(() => expectCaughtUp({ ...config, kafka, startMs: 0 }), eventually);
+    expect(await only.leave(), only.text()).toBe(0);
+    const said = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(said).toEqual([
+      { ready: true, partitions: 1, refused: "1", refusal: "progress-lost", fix },
+      { trouble: expect.stringContaining(fix) },
+      { trouble: null },
+    ]);
+    await expectExactlyOnce(brokers, config, kafka);
+  }, 240_000);
 });
 
 describe("a silent partition", () => {

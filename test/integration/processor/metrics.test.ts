@@ -108,6 +108,12 @@ describe.each([1, 2])("with %i thread(s), the page", (processorWorkers) => {
     expect(sumOf(families, "weir_resident_bytes")).toBeGreaterThan(20e6);
     const commits = families.get("weir_commit_duration_seconds")!.samples.find(({ name }) => name.endsWith("_count"))!.value;
     expect(commits).toBe(sumOf(families, "weir_epochs_total"));
+    // Of each epoch with events; others have only control records, or blocks that came before.
+    const latencies = families.get("weir_end_to_end_seconds")!.samples;
+    const measured = latencies.find(({ name }) => name.endsWith("_count"))!.value;
+    expect(measured).toBeGreaterThan(0);
+    expect(measured).toBeLessThanOrEqual(commits);
+    expect(latencies.find(({ name }) => name.endsWith("_sum"))!.value).toBeGreaterThan(0);
     expect(await processor.leave()).toBe(0);
   });
 });

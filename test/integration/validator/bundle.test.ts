@@ -8,7 +8,7 @@ import { environmentOf } from "#shared/config/config.ts";
 import { decodeBlock } from "#shared/events/block.ts";
 import { decodeHeaders } from "#shared/events/headers.ts";
 import { FunctionProcess } from "#test/support/function-process.ts";
-import { bytesAt, goodEvent, verdictOf } from "#test/support/validated-event.ts";
+import { bytesAt, goodEvent, NOW_MS, verdictOf } from "#test/support/validated-event.ts";
 import { headersOf, Lane } from "./lane.ts";
 
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -61,7 +61,17 @@ describe("the bundle", () => {
     const outcome = await cold.invoke(lane.event(0, 100, [good, "{", good], [["traceparent", Buffer.from(TRACE)]]));
     expect(outcome).toMatchObject({ ok: true });
     const [record] = await lane.blocks(0);
-    expect(headersOf(record!)).toEqual({ kind: "block", gen: "1", first: "100", last: "102", count: "3", rules: "1", traces: TRACE });
+    const oldest = String(NOW_MS);
+    expect(headersOf(record!)).toEqual({
+      kind: "block",
+      gen: "1",
+      first: "100",
+      last: "102",
+      count: "3",
+      rules: "1",
+      oldest,
+      traces: TRACE,
+    });
     const { columns } = decodeBlock(record!.value!);
     expect([0, 1, 2].map((row) => verdictOf(columns, row).reason)).toEqual([null, "json.syntax", null]);
     expect(decodeHeaders(bytesAt(columns.headers, 0)!)).toEqual([["traceparent", new Uint8Array(Buffer.from(TRACE))]]);

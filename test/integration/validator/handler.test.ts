@@ -87,7 +87,8 @@ describe("the validator's handler", () => {
   it("writes one block to the same partition number, its headers saying what it holds", async () => {
     await pool.invoke(eventOf(1, 100, [good, "{", good]));
     const [record] = await blocksOf(1);
-    expect(headersOf(record!)).toEqual({ kind: "block", gen: "1", first: "100", last: "102", count: "3", rules: "1" });
+    const oldest = String(NOW_MS);
+    expect(headersOf(record!)).toEqual({ kind: "block", gen: "1", first: "100", last: "102", count: "3", rules: "1", oldest });
     const { columns, meta } = decodeBlock(record!.value!);
     expect(meta).toEqual({
       generation: 1,

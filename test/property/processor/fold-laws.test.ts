@@ -137,16 +137,17 @@ describe("the fold", () => {
         };
         const closed: WindowRow[] = [];
         const boundMs = options.outOfOrdernessMs + options.idleMarginMs;
-        for (let dueMs = fold.nextDueMs, ticks = 0; dueMs < Infinity; dueMs = fold.nextDueMs, ticks++) {
+        for (let ticks = 0; fold.hasOpenWork; ticks++) {
+          const dueMs = fold.nextDueMs;
           if (dueMs > fold.progress().logTimeMs) expect(tick(dueMs - 1)).toEqual([]);
           const windows = tick(dueMs).flatMap((record) => (record.role === "windows" ? windowRows(decodeWindows(record.value!)) : []));
           // A session's due time is known to the bucket of a second only.
           expect(windows.every(({ windowEndMs }) => dueMs - (windowEndMs + boundMs) < 1_024)).toBe(true);
           closed.push(...windows);
           expect(fold.nextDueMs).toBeGreaterThan(dueMs);
-          expect(ticks).toBeLessThan(2_000);
+          // The open minute ends as well, and log time may lie hours behind the last window.
+          expect(ticks).toBeLessThan(10_000);
         }
-        expect(fold.hasOpenWork).toBe(false);
         const drained = runFold([...log, { kind: "drain", logTimeMs: log.at(-1)!.logTimeMs }], options).output.windows;
         expect(closed).toEqual(drained.slice(drained.length - closed.length));
         expect(closed.length).toBe(drained.length - runFold(log, options).output.windows.length);

@@ -13,6 +13,7 @@ class FakePart implements Part {
   live = 0;
   hold: Promise<void> = Promise.resolve();
   #end: (exit: ChildExit) => void = () => {};
+  says: (trouble: string | null) => void = () => {};
 
   constructor(endsByItself = false) {
     this.endsByItself = endsByItself;
@@ -33,7 +34,8 @@ class FakePart implements Part {
         resolve(exit);
       };
     });
-    return { pid: this.starts, address: "here", exited, stop: async () => this.end({ code: 0, signal: null }) };
+    const onTrouble = (listener: (trouble: string | null) => void): void => void (this.says = listener);
+    return { pid: this.starts, address: "here", exited, onTrouble, stop: async () => this.end({ code: 0, signal: null }) };
   }
 
   end(exit: ChildExit): void {
@@ -62,6 +64,25 @@ describe("the supervisor", () => {
     expect(said).toEqual(["fake ended: SIGKILL", "fake back: 1"]);
     await supervisor.stopAll("service");
     expect(stateOf()).toMatchObject({ state: "stopped", pid: null });
+  });
+
+  it("shows what a running part says is wrong, until it says that nothing is, or ends", async () => {
+    const part = new FakePart();
+    const { supervisor, stateOf } = supervise();
+    await supervisor.start(part);
+    expect(stateOf()).toMatchObject({ state: "running", trouble: null });
+    part.says("partition 1 refuses");
+    expect(stateOf()).toMatchObject({ state: "running", trouble: "partition 1 refuses" });
+    part.says(null);
+    expect(stateOf()).toMatchObject({ trouble: null });
+    part.says("partition 2 refuses");
+    const { says } = part;
+    part.end({ code: 1, signal: null });
+    await settles(() => expect(stateOf()).toMatchObject({ state: "running", restarts: 1, trouble: null }));
+    // The last words of one that has ended already.
+    says("partition 3 refuses");
+    expect(stateOf()).toMatchObject({ trouble: null });
+    await supervisor.stopAll("service");
   });
 
   it("keeps trying when a restart fails, with longer pauses", async () => {

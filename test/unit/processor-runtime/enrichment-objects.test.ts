@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { createFold } from "#processor/fold/partition-fold.ts";
-import { enrichmentKey, neededWith } from "#processor/runtime/enrichment-objects.ts";
+import { neededWith } from "#processor/runtime/enrichment-objects.ts";
 import { encodeControl } from "#shared/events/control.ts";
+import { enrichmentKey } from "#shared/events/enrichment-table.ts";
 import { CorruptStateError, TransientError } from "#shared/kernel/errors.ts";
 
 const OPTIONS = {

@@ -67,6 +67,20 @@ describe("enrichment", () => {
     expect([output.clean[0]!.enrichment, output.late[0]!.enrichment]).toEqual(['{"region":"us"}', '{"kind":"ui"}']);
   });
 
+  test("named again by a second record, as after a publisher that died, changes no row, no count and no window", () => {
+    const rows = (first: number): LogEntry =>
+      block(first, { source: "web" }, { source: "tv" }, { source: "app", eventTimeMs: T0 + 400_000 });
+    const once = runFold([rows(0), named(BY_SOURCE), rows(3), rows(6)]);
+    const twice = runFold([rows(0), named(BY_SOURCE), rows(3), named(BY_SOURCE), named(BY_SOURCE), rows(6)]);
+    expect(twice.output).toEqual(once.output);
+    expect(twice.output.clean.at(-1)!.enrichment).toBe('{"region":"us"}');
+    const replayed = runFold([rows(0), named(BY_SOURCE), rows(3), named(BY_SOURCE), named(BY_SOURCE), rows(6)], FOLD_OPTIONS, {
+      restores: () => true,
+    });
+    expect(replayed.output).toEqual(twice.output);
+    expect(replayed.progress.hash).toBe(twice.progress.hash);
+  });
+
   test("lives on in a snapshot: a restored fold needs no table", () => {
     const { fold } = runFold([named(BY_SOURCE), block(0, { source: "web" })]);
     const restored = restoreFold(FOLD_OPTIONS, fold.snapshot());

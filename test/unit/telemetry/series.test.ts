@@ -8,7 +8,11 @@ import { EmfMetrics } from "#shared/telemetry/emf.ts";
 import { type Metric, METRICS } from "#shared/telemetry/metrics-catalogue.ts";
 import { prometheusName, prometheusText } from "#shared/telemetry/prometheus.ts";
 import { type Series, SeriesEmitter } from "#shared/telemetry/series.ts";
+import { decodeMinuteRows } from "#sinks/minutes/minute-rows.ts";
+import { QualityGauge } from "#sinks/minutes/quality-gauge.ts";
 import { SinkMetrics } from "#sinks/runtime/sink-metrics.ts";
+import { minuteBlock, qualityRow } from "#test/support/minute-blocks.ts";
+import { blockOf } from "#test/support/observed-block.ts";
 import { parsePrometheus } from "#test/support/prometheus-text.ts";
 
 const NOW_MS = 1_800_000_000_000;
@@ -39,7 +43,7 @@ function workedTask(partition: number): TaskMetrics {
   steadyMs = 50;
   const fold = { memory: () => ({ ids: 1_000, session_30s: 24 }), progress: () => progressAt(1_000) };
   task.recovered({ offset: 10, replayedRecords: 4, fold });
-  task.fetched([{ headers: [] }, { headers: [] }], 12);
+  task.fetched([{ headers: [] }, blockOf(1_999, NOW_MS - 80)], 12);
   steadyMs = 60;
   task.fetched([], 14);
   task.copying();
@@ -70,6 +74,9 @@ function sinkMetrics(): SinkMetrics {
   const metrics = new SinkMetrics();
   const records = [{ offset: 4, count: 30 }] as unknown as Parameters<ReturnType<SinkMetrics["around"]>["deliver"]>[0];
   const store = { resume: async () => ({ offset: 4, oseq: 7 }), deliver: async () => ({ offset: 5, oseq: 37 }) };
+  const quality = new QualityGauge();
+  quality.see(decodeMinuteRows("quality", minuteBlock("quality", [qualityRow({ total: 200, accurate: 199 })])), NOW_MS);
+  metrics.also(() => quality.series(NOW_MS + 60_000));
   const counted = metrics.around(store, "clickhouse.clean", { topic: "events.clean", partition: 1 });
   return Object.assign(metrics, { run: async () => [await counted.resume(null), await counted.deliver(records)] });
 }
@@ -89,6 +96,7 @@ test("a worked task shows its lags, its rows by fate, and what its commit and sn
   expect(valueOf(series, "StateBytes", { table: "ids" })).toBe(1_000);
   expect(valueOf(series, "CommitDurationMs")).toMatchObject({ count: 1, sumMs: 8 });
   expect(valueOf(series, "EpochDurationMs")).toMatchObject({ count: 1, sumMs: 20 });
+  expect(valueOf(series, "EndToEndMs")).toMatchObject({ count: 1, sumMs: 80 });
   expect(valueOf(series, "RecoveryDurationMs")).toMatchObject({ count: 1, sumMs: 50 });
   expect(valueOf(series, "CheckpointPauseMs")).toMatchObject({ count: 1, sumMs: 2 });
   expect(valueOf(series, "ReplayedBlocks")).toBe(4);
@@ -111,6 +119,19 @@ test("a partition that was given up has no lag of ours, but its counts stay coun
   expect(valueOf(series, "RowsIn")).toBe(2_000);
 });
 
+test("a partition that refuses to start is a series of 1 among those that are well, and one number in CloudWatch", () => {
+  const readings = [{ threadId: 0, spansDropped: 0, tasks: [workedTask(3).read()] }];
+  const series = processorSeries(readings, FACTS, [5, 7]);
+  expect(["3", "5", "7"].map((partition) => valueOf(series, "PartitionRefused", { partition }))).toEqual([0, 1, 1]);
+  expect(valueOf(processorSeries(readings, FACTS, [3]), "PartitionRefused", { partition: "3" }), "while it is tried again").toBe(1);
+  const documents: Record<string, unknown>[] = [];
+  const write = (line: string): void => void documents.push(JSON.parse(line) as Record<string, unknown>);
+  new SeriesEmitter(
+    new EmfMetrics({ dimensions: { service: "s", environment: "e", lane: "l" }, intervalMs: 0, now: () => NOW_MS, write }),
+  ).emit(series);
+  expect(documents[0]).toMatchObject({ PartitionRefused: 2 });
+});
+
 test("the processor emits every metric of its own in the catalogue, and no other", () => {
   expect([...new Set(seriesOf(workedTask(0)).map(({ name }) => name))].toSorted()).toEqual(namesOf("processor"));
 });
@@ -122,6 +143,7 @@ test("the sinks emit every metric of theirs in the catalogue, and no other", asy
   const series = metrics.series();
   expect([...new Set(series.map(({ name }) => name))].toSorted()).toEqual(namesOf("sinks"));
   expect(valueOf(series, "SinkRows", { sink: "clickhouse.clean" })).toBe(30);
+  expect([valueOf(series, "QualityAccuracy"), valueOf(series, "QualityUniqueness")]).toEqual([99.5, 100]);
   expect(valueOf(series, "SinkOffsetLag", { sink: "clickhouse.clean", partition: "1" })).toBe(4);
 });
 

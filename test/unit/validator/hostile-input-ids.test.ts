@@ -88,6 +88,12 @@ const ELSEWHERE: readonly (readonly [id: string, subject: string, file: string, 
     "test/property/rules/pattern.test.ts",
     "what JavaScript's regular expression says",
   ],
+  [
+    "B94",
+    "the read API takes a path and nothing else",
+    "test/unit/functions/api-hostile.test.ts",
+    "asks for no more and no other than the path does",
+  ],
   ["B95", "another site calls the status page", "test/integration/dashboard/status-page.test.ts", "answers its own address only"],
   ["B96", "a mistyped setting", "test/e2e/start.test.ts", "unknown variable, did you mean WEIR_LANE?"],
 ];
@@ -95,7 +101,6 @@ const ELSEWHERE: readonly (readonly [id: string, subject: string, file: string, 
 /** What the pipeline has nothing to be attacked in yet. An id leaves this list when its subject is built. */
 const NO_SUBJECT_YET: Readonly<Record<string, string>> = {
   B93: "no rule raises an alert",
-  B94: "there is no API that takes a query",
 };
 
 describe("the hostile inputs B01 to B96", () => {

@@ -80,8 +80,8 @@ describe("an invocation", () => {
     expect(counts).toMatchObject({ events: 4, rejects: 1, blocks: 2 });
     expect(mostInFlight).toBe(2);
     expect(sent.map(({ place }) => place)).toEqual([
-      { partition: 0, firstSourceOffset: 5, lastSourceOffset: 9, count: 3, rulesVersion: 1, traces: null },
-      { partition: 3, firstSourceOffset: 1, lastSourceOffset: 1, count: 1, rulesVersion: 1, traces: null },
+      { partition: 0, firstSourceOffset: 5, lastSourceOffset: 9, count: 3, rulesVersion: 1, traces: null, oldestMs: NOW_MS },
+      { partition: 3, firstSourceOffset: 1, lastSourceOffset: 1, count: 1, rulesVersion: 1, traces: null, oldestMs: NOW_MS },
     ]);
     const { columns } = sent[0]!;
     expect([...columns.sourceOffset]).toEqual([5, 6, 9]);
@@ -145,6 +145,23 @@ describe("an invocation", () => {
     expect(sent.flatMap(({ columns }) => [...columns.sourceOffset])).toEqual(records.map(({ offset }) => offset));
     expect(Math.max(...sent.map(({ sizeBytes }) => sizeBytes))).toBeLessThanOrEqual(BLOCK_BYTES);
     expect(sent.every(({ columns }) => columns.verdict.every((verdict) => verdict === 0))).toBe(true);
+  });
+
+  it("says of each block when the topic took its oldest record, passing over records without a time", async () => {
+    const text = JSON.stringify(goodEvent({ properties: { amount: 1, note: Array.from({ length: 6 }, () => "n".repeat(32_000)) } }));
+    const times = [NOW_MS + 9, NOW_MS + 5, -1, NOW_MS + 7, NOW_MS + 3, NOW_MS + 4, NOW_MS + 6, NOW_MS + 8];
+    const { timestamp: _timestamp, ...timeless } = record(0, { partition: 1 });
+    const counts = await run(
+      eventOf({ "events.raw-0": times.map((timestamp, i) => record(i, { text, timestamp })), "events.raw-1": [timeless] }),
+    );
+    const blocks = sent.filter(({ place }) => place.partition === 0);
+    expect(blocks.length).toBeGreaterThan(1);
+    for (const { place, columns } of blocks) {
+      const known = [...columns.sourceOffset].map((offset) => times[offset]!).filter((timestamp) => timestamp >= 0);
+      expect(place.oldestMs).toBe(Math.min(...known));
+    }
+    expect(sent.find(({ place }) => place.partition === 1)!.place.oldestMs).toBeNull();
+    expect(counts.oldestMs).toBe(NOW_MS + 3);
   });
 
   it("keeps a block of one record of a megabyte below the broker's limit", async () => {

@@ -5,16 +5,52 @@
  *
  * The object is immutable and named by a control record, which says version and SHA-256; whoever loads it has compared the digest.
  */
-import { CorruptStateError } from "#shared/kernel/errors.ts";
+import { CorruptStateError } from "../kernel/errors.ts";
 
 export const ENRICHMENT_BYTES_MAX = 1 << 20;
-const ROWS_MAX = 10_000;
+export const ENRICHMENT_ROWS_MAX = 10_000;
+/** What all keys begin with. */
+export const ENRICHMENT_PREFIX = "enrichments/";
 
 export interface EnrichmentTable {
   readonly version: number;
   readonly key: "source" | "event_type" | readonly string[];
   /** Key -> JSON text of the attributes. */
   readonly rows: ReadonlyMap<string, string>;
+}
+
+/** As people write it: without a version. */
+export interface EnrichmentDraft {
+  /** `source`, `event_type` or a pointer. */
+  readonly key: string;
+  readonly rows: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+/** Beside the rules releases. */
+export function enrichmentKey({ version, sha256 }: { readonly version: number; readonly sha256: string }): string {
+  return `${ENRICHMENT_PREFIX}${version}-${sha256}.json`;
+}
+
+/** null: no key of {@link enrichmentKey}. */
+export function enrichmentVersionOf(key: string): number | null {
+  const [, version] = /^enrichments\/(\d+)-[0-9a-f]{64}\.json$/.exec(key) ?? [];
+  return version === undefined ? null : Number(version);
+}
+
+/** The same text for the same rows, in whatever order they come. */
+export function encodeEnrichment({ key, rows }: EnrichmentDraft, version: number): string {
+  return JSON.stringify({ version, key, rows: sorted(rows, (attributes) => sorted(attributes, (value) => value)) });
+}
+
+/** Of what {@link encodeEnrichment} gave. */
+export function draftOf(content: string): EnrichmentDraft {
+  const { key, rows } = JSON.parse(content) as EnrichmentDraft;
+  return { key, rows };
+}
+
+function sorted<T, U>(record: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> {
+  const pairs = Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(pairs.map(([name, value]) => [name, map(value)]));
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -38,7 +74,7 @@ export function decodeEnrichment(bytes: Uint8Array, version: number): Enrichment
       throw invalid(version, `has an attribute that is no text at ${JSON.stringify(key)}`);
     rows.set(key, JSON.stringify(Object.fromEntries(pairs)));
   }
-  if (rows.size > ROWS_MAX) throw invalid(version, `has ${rows.size} rows, ${ROWS_MAX} are allowed`);
+  if (rows.size > ENRICHMENT_ROWS_MAX) throw invalid(version, `has ${rows.size} rows, ${ENRICHMENT_ROWS_MAX} are allowed`);
   return { version, key: keyOf(parsed["key"], version), rows };
 }
 
