@@ -4,13 +4,20 @@ import { type GroupRole, groupId, OUTPUT_ROLES, topicName, type TopicRole } from
 import { OperatingError } from "#shared/kernel/errors.ts";
 import type { GroupPosition, LaneId } from "./manifest.ts";
 
+const SINK_ROLES: readonly TopicRole[] = [...OUTPUT_ROLES, "minutes"];
+
 /** Only the ClickHouse sink's are ever set back; the processor's stand for what its outputs in the log are, and the others are for people. */
 const READERS: readonly { readonly group: GroupRole; readonly topics: readonly TopicRole[] }[] = [
   { group: "validator", topics: ["raw"] },
   { group: "processor", topics: ["valid"] },
-  { group: "sink-clickhouse", topics: OUTPUT_ROLES },
-  { group: "sink-redis", topics: OUTPUT_ROLES },
+  { group: "second-stage", topics: ["partials"] },
+  { group: "sink-clickhouse", topics: SINK_ROLES },
+  { group: "sink-redis", topics: SINK_ROLES },
 ];
+
+function partitionsIn(role: TopicRole, { partitions }: LaneId): number {
+  return role === "minutes" ? Math.min(1, partitions) : partitions;
+}
 
 type LogKafka = Pick<Kafka, "partitionCount" | "committedOffsets" | "commitOffsets" | "listOffset">;
 
@@ -30,7 +37,7 @@ export async function readPositions(kafka: LogKafka, lanes: readonly LaneId[]): 
     for (const { group, topics } of READERS) {
       const name = groupId(id, group);
       const of = topics.flatMap((role) =>
-        Array.from({ length: id.partitions }, (_, partition) => ({ topic: topicName(id.lane, role), partition })),
+        Array.from({ length: partitionsIn(role, id) }, (_, partition) => ({ topic: topicName(id.lane, role), partition })),
       );
       if (of.length === 0) continue;
       for (const { topic, partition, offset, metadata } of await kafka.committedOffsets(name, of, { requireStable: false })) {
@@ -86,9 +93,9 @@ export async function lookAtLog(kafka: LogKafka, lanes: readonly LaneId[], posit
       holes.push(`the topics of lane ${id.lane} have ${now} partitions, not ${id.partitions}`);
       continue;
     }
-    for (const role of OUTPUT_ROLES) {
+    for (const role of SINK_ROLES) {
       const topic = topicName(id.lane, role);
-      for (let partition = 0; partition < id.partitions; partition++) {
+      for (let partition = 0; partition < partitionsIn(role, id); partition++) {
         const at: TopicPartition = { topic, partition };
         const [start, end] = await Promise.all([
           kafka.listOffset(at, "earliest", "read_committed"),

@@ -1,8 +1,9 @@
-/** Snapshots and rules releases. Both are objects that never change, and a snapshot is only a cache of the log: merging them into a store harms nobody. */
+/** Snapshots, rules releases and enrichment tables. All are objects that never change, and a snapshot is only a cache of the log: merging them into a store harms nobody. */
 import { openSnapshotStore } from "#processor/checkpoint/open-store.ts";
 import { snapshotPrefix } from "#processor/checkpoint/snapshot-key.ts";
 import { openRulesObjects } from "#shared/clients/objects/open-objects.ts";
 import type { Config } from "#shared/config/config.ts";
+import { ENRICHMENT_PREFIX } from "#shared/events/enrichment-table.ts";
 import { CURRENT_KEY } from "#shared/rules/load-release.ts";
 import type { BackupLocation } from "./location.ts";
 import type { LaneId, Part } from "./manifest.ts";
@@ -26,7 +27,9 @@ export async function backUpObjects(config: ObjectsConfig, lanes: readonly LaneI
     }
   }
   const rules = await openRulesObjects(config);
-  const keys = (await rules.list(RULES_PREFIX)).map(({ key }) => key);
+  // A replay needs every table that the log names.
+  const listed = [...(await rules.list(RULES_PREFIX)), ...(await rules.list(ENRICHMENT_PREFIX))];
+  const keys = listed.map(({ key }) => key);
   // The pointer is read first: what it names was there before it.
   for (const key of [CURRENT_KEY, ...keys.filter((each) => each !== CURRENT_KEY)]) {
     const content = await rules.read(key);

@@ -21,10 +21,14 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   dlq: () => import("./dlq.ts"),
   topics: () => import("./topics.ts"),
   rules: () => import("./rules.ts"),
+  enrichment: () => import("./enrichment.ts"),
   lag: () => import("./lag.ts"),
   checkpoint: () => import("./checkpoint.ts"),
   state: () => import("./state.ts"),
   backup: () => import("./backup.ts"),
+  quality: () => import("./quality.ts"),
+  cost: () => import("./cost.ts"),
+  plan: () => import("./plan.ts"),
 };
 
 async function overview(): Promise<string> {

@@ -1,4 +1,5 @@
-import { listReleases, newestRelease, readSwitches, releaseOf, type StoredRelease } from "#shared/clients/postgres/rules-store.ts";
+import { readSwitches } from "#shared/clients/announcement.ts";
+import { listReleases, newestRelease, releaseOf, type StoredRelease } from "#shared/clients/postgres/rules-store.ts";
 import { OperatingError } from "#shared/kernel/errors.ts";
 import { parseRelease } from "#shared/rules/release.ts";
 import { type CommandContext, EXIT, type ExitCode, numberOption, parseOptions, printable, table, UsageError } from "./command.ts";
@@ -15,7 +16,7 @@ export async function listRules({ args, out }: CommandContext): Promise<ExitCode
   const { config } = findPipeline({ dataDir: values["data-dir"], lane: values.lane });
   const { releases, switches } = await withDatabase(config, async (database) => ({
     releases: await listReleases(database, last),
-    switches: await readSwitches(database, { lane: config.lane, generation: config.generation }),
+    switches: await readSwitches(database, "rules_switches", { lane: config.lane, generation: config.generation }),
   }));
   const published = await publishedRelease(config);
   const rows = releases.map((release) => ({

@@ -39,6 +39,8 @@ examples:
         part.address ?? "",
       ]);
       out(`\n${table([["part", "state", "pid", "restarts", "since", "address"], ...rows])}`);
+      // A starter of an older version does not write it.
+      for (const { name, trouble = null } of parts) if (trouble !== null) out(`\n! ${name}: ${trouble}\n`);
     }
     const rows = partitions.map(({ partition, rawStart, rawEnd, validated, progress }) => {
       const counts = progress?.counts;

@@ -9,25 +9,28 @@ import { createdChannel, markKey } from "#shared/read/hot-keys.ts";
 import { runService } from "#shared/telemetry/service.ts";
 import { createDeadLettersStore } from "./clickhouse/dead-letters-store.ts";
 import { createEventsStore } from "./clickhouse/events-store.ts";
+import { createMinutesStore } from "./clickhouse/minutes-store.ts";
 import { createWindowsStore } from "./clickhouse/windows-store.ts";
+import { QualityGauge } from "./minutes/quality-gauge.ts";
 import { ActivityBatch } from "./redis/activity-batch.ts";
 import { ClosedWindowsBatch } from "./redis/closed-windows-batch.ts";
 import type { HotBatch } from "./redis/hot-batch.ts";
 import { createHotValuesStore } from "./redis/hot-values-store.ts";
+import { MetricBatch } from "./redis/metric-batch.ts";
 import { runPartitionSink, type SinkStore } from "./runtime/partition-sink.ts";
 import { publishSinkMetrics, SinkMetrics } from "./runtime/sink-metrics.ts";
 
 interface Flow {
   readonly group: GroupRole;
-  readonly role: OutputRole;
+  readonly role: OutputRole | "minutes";
   readonly open: (partition: number) => SinkStore;
 }
 
-function flowsOf(config: Config, clickhouse: Clickhouse, redis: RedisGroups): Flow[] {
+function flowsOf(config: Config, clickhouse: Clickhouse, redis: RedisGroups, quality: QualityGauge): Flow[] {
   const { lane, generation } = config;
-  const topic = (role: OutputRole): string => topicName(lane, role);
+  const topic = (role: Flow["role"]): string => topicName(lane, role);
   const table = (name: string): string => `${config.clickhouseDatabase}.${name}`;
-  const hotValues = (role: OutputRole, partition: number, batch: () => HotBatch): SinkStore => {
+  const hotValues = (role: Flow["role"], partition: number, batch: () => HotBatch): SinkStore => {
     const key = markKey(config, role, partition);
     return createHotValuesStore({ redis: redis.of(partition), markKey: key, generation, createdChannel: createdChannel(lane), batch });
   };
@@ -40,6 +43,19 @@ function flowsOf(config: Config, clickhouse: Clickhouse, redis: RedisGroups): Fl
       role: "dlq",
       open: (p) => createDeadLettersStore(clickhouse, table("dead_letters"), topic("dlq"), from(p)),
     },
+    {
+      group: "sink-clickhouse",
+      role: "minutes",
+      open: (p) =>
+        createMinutesStore({
+          client: clickhouse,
+          database: config.clickhouseDatabase,
+          topic: topic("minutes"),
+          provenance: from(p),
+          onStored: (rows, loggedMs) => quality.see(rows, loggedMs),
+        }),
+    },
+    { group: "sink-redis", role: "minutes", open: (p) => hotValues("minutes", p, () => new MetricBatch(lane)) },
     { group: "sink-redis", role: "clean", open: (p) => hotValues("clean", p, () => new ActivityBatch(lane)) },
     { group: "sink-redis", role: "windows", open: (p) => hotValues("windows", p, () => new ClosedWindowsBatch(lane)) },
   ];
@@ -51,11 +67,13 @@ await runService("sinks", async ({ config, log, stop, ready }) => {
   const redis = new RedisGroups(config.redis);
   const failed = new AbortController();
   const ending = AbortSignal.any([stop, failed.signal]);
-  const flows = flowsOf(config, clickhouse, redis);
+  const quality = new QualityGauge();
+  const flows = flowsOf(config, clickhouse, redis, quality);
   const metrics = new SinkMetrics();
+  metrics.also(() => quality.series(Date.now()));
   const stopMetrics = await publishSinkMetrics(metrics, { config, kafka, log });
   const runs = flows.flatMap(({ group, role, open }) =>
-    Array.from({ length: config.partitions }, async (_, partition) => {
+    Array.from({ length: role === "minutes" ? 1 : config.partitions }, async (_, partition) => {
       const from = { topic: topicName(config.lane, role), partition };
       const options = {
         kafka,

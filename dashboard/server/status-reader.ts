@@ -6,8 +6,12 @@ import type { Kafka } from "#shared/clients/kafka/types.ts";
 import type { Config } from "#shared/config/config.ts";
 import { groupId, topicName } from "#shared/events/names.ts";
 import type { LedgerCounts, Progress } from "#shared/events/progress.ts";
+import { type CostRow, costBy, qualityBy, type QualityRow } from "#shared/read/minutes-source.ts";
+import { QUALITY_DIMENSIONS } from "#shared/read/quality-targets.ts";
 import { toError } from "#shared/kernel/errors.ts";
 import { reasonText } from "./reason-texts.ts";
+
+const MINUTES_MS = 3_600_000;
 
 export interface PartitionView {
   readonly partition: number;
@@ -24,6 +28,10 @@ export interface TableView {
   readonly recent: readonly Record<string, unknown>[];
   readonly windows: readonly Record<string, unknown>[];
   readonly reasons: readonly Record<string, unknown>[];
+  /** Of the minutes closed in the last {@link MINUTES_MS}, by source; percentages in the order of the targets. */
+  readonly quality: { readonly targets: typeof QUALITY_DIMENSIONS; readonly rows: readonly QualityRow[] };
+  /** Likewise, by source and destination. */
+  readonly cost: readonly CostRow[];
 }
 
 export interface StatusView {
@@ -99,7 +107,8 @@ export class StatusReader {
     const { lane, generation, clickhouseDatabase: database } = this.#config;
     const where = "WHERE lane = {lane:String} AND gen = {generation:UInt16}";
     const query = (sql: string): Promise<Record<string, unknown>[]> => this.#clickhouse.query(sql, { lane, generation });
-    const [count, recent, windows, reasons] = await Promise.all([
+    const period = { database, lane, generation, fromMs: Date.now() - MINUTES_MS };
+    const [count, recent, windows, reasons, quality, cost] = await Promise.all([
       query(`SELECT toUInt32(count()) AS rows FROM ${database}.events ${where}`),
       query(
         `SELECT toString(event_id) AS event_id, toString(event_time) AS event_time, toString(user_id) AS user_id, event_type, source, value, p, toString(source_offset) AS source_offset
@@ -112,12 +121,16 @@ export class StatusReader {
       query(
         `SELECT reason, toUInt32(count()) AS events, toString(max(at)) AS last FROM ${database}.dead_letters FINAL ${where} GROUP BY reason ORDER BY events DESC LIMIT 20`,
       ),
+      qualityBy(this.#clickhouse, "source", period),
+      costBy(this.#clickhouse, "both", period),
     ]);
     return {
       rows: Number(count[0]?.["rows"] ?? 0),
       recent,
       windows,
       reasons: reasons.map((row) => Object.assign(row, reasonText(row["reason"]))),
+      quality: { targets: QUALITY_DIMENSIONS, rows: quality },
+      cost,
     };
   }
 }

@@ -87,6 +87,34 @@ function showLedger(status) {
   return missing === 0;
 }
 
+function showMinutes({ quality, cost }) {
+  const dimensions = quality.targets.map(({ name, targetPercent }, i) => [
+    `${name} (${targetPercent})`,
+    // Cut, not rounded: one bad event of a million is not 100 %.
+    (row) => `${row.percents[i] < targetPercent ? "✗ " : ""}${(Math.floor(row.percents[i] * 10_000 + 1e-6) / 10_000).toFixed(4)}`,
+    "number",
+    (row) => (row.percents[i] < targetPercent ? "bad" : ""),
+  ]);
+  fillTable(
+    "quality",
+    [["source", (row) => row.of[0] || "(none)"], ["events", (row) => number(row.events), "number"], ...dimensions],
+    quality.rows,
+    "no minute has closed in the last hour",
+  );
+  fillTable(
+    "cost",
+    [
+      ["source", (row) => row.of[0] || "(none)"],
+      ["destination", (row) => row.of[1] || "(none)"],
+      ["events", (row) => number(row.events), "number"],
+      ["bytes", (row) => number(row.bytes), "number"],
+      ["USD", (row) => row.usd.toFixed(6), "number"],
+    ],
+    cost,
+    "no minute has closed in the last hour",
+  );
+}
+
 /** Figures stay on the page when their source is gone, and say so: old numbers must not pass for new ones. */
 function showAge(source, status, sections) {
   const isCurrent = !(source in status.problems);
@@ -98,7 +126,7 @@ function showAge(source, status, sections) {
 function show(status) {
   at("where").textContent = `lane ${status.lane}, generation ${status.generation}`;
   showAge("Kafka", status, ["ledger", "partitions"]);
-  showAge("ClickHouse", status, ["letters", "events", "windows"]);
+  showAge("ClickHouse", status, ["letters", "quality", "cost", "events", "windows"]);
   let balanced = true;
   if (status.partitions !== null) {
     balanced = showLedger(status);
@@ -175,6 +203,7 @@ function show(status) {
       status.tables.windows,
       "no window has closed yet",
     );
+    showMinutes(status.tables);
   }
   const down = parts.filter((part) => !["running", "external", "stopped"].includes(part.state)).map((part) => part.name);
   const troubles = [

@@ -57,6 +57,17 @@ export interface SessionValue {
   readonly isFinal: boolean;
 }
 
+/** Of the newest minute that has closed. */
+export interface MetricValue {
+  /** As it was asked for: `quality.accuracy:web:click`. */
+  readonly name: string;
+  readonly minuteMs: number;
+  /** Null: there was nothing to measure. */
+  readonly value: number | null;
+  /** What the value is of, in events. */
+  readonly count: number;
+}
+
 export interface EventValue {
   readonly eventId: string;
   readonly eventTimeMs: number;

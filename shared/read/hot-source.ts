@@ -1,10 +1,10 @@
 /** The hot values in Redis, each read in one atomic call with the position that it is as of. */
 import type { Redis } from "../clients/redis/client.ts";
 import type { RedisGroups } from "../clients/redis/groups.ts";
-import type { PipelineId } from "../events/names.ts";
+import type { OutputRole, PipelineId } from "../events/names.ts";
 import { murmur2, partitionOf } from "../events/partitioner.ts";
-import type { EventValue, SessionValue, UserValue, WindowValue } from "./answer.ts";
-import { activityKey, EVENT_TTL_SECONDS, eventKey, markKey, sessionKey } from "./hot-keys.ts";
+import type { EventValue, MetricValue, SessionValue, UserValue, WindowValue } from "./answer.ts";
+import { activityKey, EVENT_TTL_SECONDS, eventKey, markKey, metricKey, sessionKey } from "./hot-keys.ts";
 
 /** KEYS: mark, value. Answers the mark's row and time, then fields and values. */
 const READ = `
@@ -23,6 +23,9 @@ export interface Hot<T> {
   readonly value: T | null;
   readonly place: HotPlace;
 }
+
+/** The partition of metrics.minutes, which has one. */
+const MINUTES_PARTITION = 0;
 
 interface Read {
   readonly place: HotPlace;
@@ -94,6 +97,13 @@ export class HotSource {
     return text === null ? null : (JSON.parse(text) as EventValue);
   }
 
+  async metric(name: readonly string[]): Promise<Hot<Omit<MetricValue, "name">>> {
+    const { place, fields } = await this.#read(metricKey(this.#id.lane, name), MINUTES_PARTITION, "minutes");
+    const minuteMs = orNull(fields.get("minute"));
+    if (minuteMs === null) return { value: null, place };
+    return { value: { minuteMs, value: orNull(fields.get("value")), count: Number(fields.get("count")) }, place };
+  }
+
   async keepEvent(event: EventValue): Promise<void> {
     await this.#ofEvent(event.eventId).setFor(eventKey(this.#id.lane, event.eventId), JSON.stringify(event), EVENT_TTL_SECONDS);
   }
@@ -103,10 +113,10 @@ export class HotSource {
     return this.#groups.of(murmur2(Buffer.from(eventId)) >>> 0);
   }
 
-  async #read(key: string, partition: number): Promise<Read> {
+  async #read(key: string, partition: number, role: OutputRole | "minutes" = "clean"): Promise<Read> {
     const redis = this.#groups.of(partition);
     await redis.connect();
-    const mark = markKey(this.#id, "clean", partition);
+    const mark = markKey(this.#id, role, partition);
     const [row, loggedMs, pairs] = (await redis.script(READ, [mark, key], [])) as [string, string, string[]];
     const fields = new Map<string, string>();
     for (let i = 0; i < pairs.length; i += 2) fields.set(pairs[i]!, pairs[i + 1]!);

@@ -20,3 +20,27 @@ export function eventId(text: string): string {
   if (UUID.test(id)) return id;
   throw new OperatingError(`an event_id is a UUID, got ${JSON.stringify(text)}`, { code: "READ_KEY", hint: "weir tail clean -n 1" });
 }
+
+/** What is measured, then of which source, then of which event type or destination; as far as it goes. */
+export type MetricName = readonly [metric: string, source?: string, of?: string];
+
+/** `quality.accuracy:web:click`, colons inside a part escaped as in Redis. @throws OperatingError READ_KEY */
+export function metricName(text: string): MetricName {
+  const parts = text.length > 512 ? [] : text.split(":").map(unescaped);
+  if (/^[a-z][a-z0-9_.]{0,63}$/.test(parts[0] ?? "") && parts.length <= 3) return parts as unknown as MetricName;
+  throw new OperatingError(
+    `a metric is a name, then a source, then an event type or destination, got ${JSON.stringify(text.slice(0, 100))}`,
+    {
+      code: "READ_KEY",
+      hint: "quality.accuracy:web:click",
+    },
+  );
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

@@ -11,11 +11,12 @@ import { Clickhouse } from "../clients/clickhouse/client.ts";
 import { RedisGroups } from "../clients/redis/groups.ts";
 import type { Config } from "../config/config.ts";
 import { AbsentKeys } from "./absent-keys.ts";
-import { type Access, maySee, rightsOf } from "./access.ts";
-import type { Answer, EventValue, SessionValue, UserValue, WindowKind, WindowValue } from "./answer.ts";
-import { activityKey, createdChannel, eventKey, LIVE_WINDOW_MS, sessionKey } from "./hot-keys.ts";
+import { type Access, ALL_SOURCES, maySee, rightsOf } from "./access.ts";
+import type { Answer, EventValue, MetricValue, SessionValue, UserValue, WindowKind, WindowValue } from "./answer.ts";
+import { activityKey, createdChannel, eventKey, LIVE_WINDOW_MS, metricKey, sessionKey } from "./hot-keys.ts";
 import { type Hot, type HotPlace, HotSource } from "./hot-source.ts";
-import { eventId, userId } from "./keys.ts";
+import { eventId, metricName, userId } from "./keys.ts";
+import { type MetricTables, newestMetric } from "./metric-source.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { type Asked, nobodyAnswers, StoreGuard } from "./store-guard.ts";
 import { type Tabled, TableSource } from "./table-source.ts";
@@ -45,6 +46,9 @@ export type ReaderConfig = Pick<
 /** Behind the last event of a session: its gap, and more than the watermark's bound by default. */
 const ENDED_AFTER_MS = 60_000;
 
+/** A minute closes within two; one that is older is looked for in ClickHouse. */
+const NEWEST_MINUTE_WITHIN_MS = 180_000;
+
 export class Reader {
   readonly #hot: HotSource;
   readonly #tables: TableSource;
@@ -55,6 +59,7 @@ export class Reader {
   readonly #flights: SingleFlight;
   readonly #absent: AbsentKeys;
   readonly #lane: string;
+  readonly #metricTables: MetricTables;
   readonly #nowMs: () => number;
   readonly #staleAfterMs: number;
 
@@ -70,6 +75,7 @@ export class Reader {
     this.#clickhouse = new Clickhouse({ ...access, requestTimeoutMs: clickhouseTimeoutMs });
     this.#hot = new HotSource(this.#groups, { id: { lane, generation }, partitions });
     this.#tables = new TableSource(this.#clickhouse, { database, lane, timeoutMs: clickhouseTimeoutMs });
+    this.#metricTables = { database, lane, timeoutMs: clickhouseTimeoutMs };
     this.#redisGuard = new StoreGuard({ name: "Redis", timeoutMs: redisTimeoutMs, restMs, nowMs });
     this.#tablesGuard = new StoreGuard({ name: "ClickHouse", timeoutMs: clickhouseTimeoutMs, restMs, nowMs });
     this.#flights = new SingleFlight(options.flights ?? 64);
@@ -125,16 +131,37 @@ export class Reader {
     });
   }
 
+  /** The newest closed minute of a metric. What is of no source, or of all, is for callers who may see all. */
+  async metric(text: string, access: Access): Promise<Answer<MetricValue>> {
+    const parts = metricName(text);
+    const [, source] = parts;
+    if (!maySee(access, source ?? null)) return this.#answer<MetricValue>(null, "absent", NOWHERE, [], false);
+    const name = parts.map((part) => part ?? "");
+    const answer = await this.#aggregated<Omit<MetricValue, "name">>(`metric ${text}`, {
+      key: metricKey(this.#lane, name),
+      // Whoever may see the source may see all that goes into it.
+      access: ALL_SOURCES,
+      hot: () => this.#hot.metric(name),
+      tabled: async () => ({
+        value: await newestMetric(this.#clickhouse, this.#metricTables, parts, this.#nowMs()),
+        place: TABLED_NOWHERE,
+      }),
+      newness: ({ minuteMs }) => minuteMs,
+      isEnough: ({ minuteMs }) => this.#nowMs() - minuteMs <= NEWEST_MINUTE_WITHIN_MS,
+      isFinal: () => true,
+    });
+    return { ...answer, value: answer.value === null ? null : { name: text, ...answer.value } };
+  }
+
   /** One event, read through Redis: what ClickHouse answers is kept there for a day. Whoever may not see it is told that there is none. */
   async event(text: string, access: Access): Promise<Answer<EventValue>> {
     const id = eventId(text);
     const key = eventKey(this.#lane, id);
     const notes: string[] = [];
-    const place = { partition: null, row: null, loggedMs: null };
     const kept = await this.#redisGuard.ask(() => this.#hot.event(id));
     if (!kept.ok) notes.push(kept.note);
     else if (kept.found !== null) return this.#eventAnswer(kept.found, access, "redis", notes);
-    if (this.#absent.has(key)) return this.#answer<EventValue>(null, "absent", place, notes, false);
+    if (this.#absent.has(key)) return this.#answer<EventValue>(null, "absent", NOWHERE, notes, false);
     const asked = await this.#miss(
       key,
       key,
@@ -177,7 +204,7 @@ export class Reader {
     // What only some may not see must not look absent to the others.
     const absentKey = access.sources === "all" ? key : flight;
     if (kept === null && this.#absent.has(absentKey)) {
-      return this.#answer<T>(null, "absent", { partition: null, row: null, loggedMs: null }, notes, false);
+      return this.#answer<T>(null, "absent", NOWHERE, notes, false);
     }
     // Shared by callers of whom one may have missed in Redis and another not: what is absent is so in ClickHouse, and each has looked in Redis.
     const asked = await this.#miss(flight, absentKey, look.tabled, (found) => found.value === null && kept === null);
@@ -225,6 +252,9 @@ export class Reader {
     return { value, from: value === null ? "absent" : from, asOf, isFinal, notes };
   }
 }
+
+const NOWHERE: AnswerPlace = { partition: null, row: null, loggedMs: null };
+const TABLED_NOWHERE = { partition: null, row: null };
 
 interface AnswerPlace extends Omit<HotPlace, "partition"> {
   readonly partition: number | null;

@@ -82,7 +82,7 @@ export async function clickhouseDrift(client: Clickhouse, database: string, opti
 async function definitionsOf(client: Clickhouse, database: string): Promise<Map<string, string>> {
   const rows = await client.query<{ readonly what: string; readonly definition: string }>(
     `SELECT concat(if(engine = 'MaterializedView', 'view ', 'table '), name, ': definition') AS what,
-            if(engine = 'MaterializedView', create_table_query, engine_full) AS definition
+            if(engine IN ('MaterializedView', 'View'), create_table_query, engine_full) AS definition
      FROM system.tables WHERE database = {database:String} AND name != 'schema_migrations' AND NOT is_temporary
      UNION ALL
      SELECT concat('table ', table, ': column ', name), concat(type, ' ', compression_codec, ' ', default_kind, ' ', default_expression)

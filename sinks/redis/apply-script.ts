@@ -5,6 +5,7 @@
  *   window          window_start, then final over live, then window_events
  *   session         session_last_event, then final over live, then session_events
  *   closed window   closed_window_start
+ *   metric          minute
  *
  * So the two flows that write one key (clean rows and closed windows) may overtake each other, and a batch may come twice or late: the outcome is the
  * same. A key belongs to the generation that is its `gen`; a lower one leaves it alone, a higher one begins it anew.
@@ -133,8 +134,17 @@ local function closedSession(key, ttl, i)
   live(named, ARGV[i + 5])
 end
 
-local kinds = {activity = activity, session = session, ['closed-window'] = closedWindow, ['closed-session'] = closedSession}
-local widths = {activity = 7, session = 5, ['closed-window'] = 3, ['closed-session'] = 6}
+-- minute, value, count
+local function metric(key, ttl, i)
+  local h = call('HMGET', key, 'gen', 'minute')
+  local whose = owner(key, h[1])
+  if whose == LATER or (whose == OWN and number(ARGV[i]) < number(h[2])) then return end
+  call('HSET', key, 'gen', gen, 'minute', ARGV[i], 'value', ARGV[i + 1], 'count', ARGV[i + 2])
+  call('EXPIRE', key, ttl)
+end
+
+local kinds = {activity = activity, session = session, ['closed-window'] = closedWindow, ['closed-session'] = closedSession, metric = metric}
+local widths = {activity = 7, session = 5, ['closed-window'] = 3, ['closed-session'] = 6, metric = 3}
 local at, stop = 10, #ARGV
 while at <= stop do
   local kind = ARGV[at]

@@ -6,8 +6,8 @@ export type HotValue = readonly (string | number)[];
 export interface HotBatch {
   /** Keys to be written. */
   readonly size: number;
-  /** `loggedMs`: when the log took the rows. */
-  add(value: Uint8Array, loggedMs: number): void;
+  /** `loggedMs`: when the log took the rows; `kind`: the record's header, if it has one. */
+  add(value: Uint8Array, loggedMs: number, kind?: string): void;
   /** Each value that has not expired. */
   values(nowMs: number): HotValue[];
 }

@@ -10,10 +10,11 @@
  * All keys of a partition live on one server (a script is atomic there only): more load means more groups of partitions, not a cluster of slots.
  */
 import type { Redis } from "#shared/clients/redis/client.ts";
+import { HEADERS } from "#shared/events/names.ts";
 import { assert } from "#shared/kernel/assert.ts";
 import { failpoint } from "#shared/kernel/failpoint.ts";
 import { ACTIVITY_TTL_SECONDS, SESSION_TTL_SECONDS } from "#shared/read/hot-keys.ts";
-import type { OutputRecord } from "../runtime/output-record.ts";
+import { headerText, type OutputRecord } from "../runtime/output-record.ts";
 import { ReplayNeededError, type SinkStore } from "../runtime/partition-sink.ts";
 import { APPLY } from "./apply-script.ts";
 import type { HotBatch, HotValue } from "./hot-batch.ts";
@@ -84,7 +85,7 @@ export function createHotValuesStore({ redis, markKey, generation, createdChanne
         if (record.count === 0) continue;
         assert(record.value !== null, "a record with rows has a value");
         first ??= record;
-        gathered.add(record.value, record.timestampMs);
+        gathered.add(record.value, record.timestampMs, headerText(record.headers, HEADERS.kind));
         if (gathered.size < KEYS_PER_BATCH) continue;
         await apply(first, record, gathered.values(nowMs));
         first = undefined;

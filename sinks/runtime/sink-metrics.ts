@@ -28,6 +28,7 @@ interface Flow {
 export class SinkMetrics {
   readonly #flows: Flow[] = [];
   readonly #durations = new Histogram();
+  readonly #others: (() => Series[])[] = [];
 
   /** The same store, counted. `sink` names it: `clickhouse.clean`. */
   around(store: SinkStore, sink: string, from: TopicPartition): SinkStore {
@@ -56,6 +57,11 @@ export class SinkMetrics {
         }
       },
     };
+  }
+
+  /** What a store tells beside this. */
+  also(read: () => Series[]): void {
+    this.#others.push(read);
   }
 
   /** Asks Kafka for the ends; several sinks read one topic. */
@@ -87,6 +93,7 @@ export class SinkMetrics {
           : [{ name: "SinkOffsetLag", labels: { sink, partition: String(from.partition) }, value: Math.max(0, end - position) }],
       ),
       { name: "SinkDurationMs", labels: {}, value: this.#durations.read() },
+      ...this.#others.flatMap((read) => read()),
     ];
   }
 }

@@ -89,5 +89,19 @@ export async function fillRows(options: RowsOptions): Promise<number> {
             if(oseq % 3 = 2, '{', concat('{"source":"', source, '"}')), 1, lane, gen, p, oseq, source_offset
      FROM ${database}.events WHERE oseq % 500 = 0`,
   );
+  const minutes = `toStartOfMinute(toDateTime(timestamp, 'UTC')) AS minute`;
+  await client.command(
+    `INSERT INTO ${database}.quality_1min
+     SELECT ${minutes}, source, event_type, count() AS total, total - countIf(oseq % 9001 = 0), total, total - countIf(timestamp > event_time + toIntervalSecond(5)),
+            total, total - countIf(reason != ''), 'live', 1, 0, max(oseq)
+     FROM ${database}.events GROUP BY minute, source, event_type SETTINGS async_insert = 0, max_partitions_per_insert_block = 0`,
+  );
+  await client.command(
+    `INSERT INTO ${database}.cost_1min
+     SELECT ${minutes}, source, destination.1, count(), count() * destination.2, count() * destination.3, 'live', 1, 0, max(oseq)
+     FROM ${database}.events
+     ARRAY JOIN [('clickhouse', 40, 0.00000002), ('redis', 90, 0.00000005), ('clean', 110, 0.00000001)] AS destination
+     GROUP BY minute, source, destination SETTINGS async_insert = 0, max_partitions_per_insert_block = 0`,
+  );
   return tookMs;
 }

@@ -3,7 +3,6 @@
  * when and why. Publishing what was decided is another step (shared/clients/rules/publication.ts), which can be repeated at any time.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { PipelineId } from "../../events/names.ts";
 import { OperatingError } from "../../kernel/errors.ts";
 import { failpoint } from "../../kernel/failpoint.ts";
 import { assembleRelease, rowsOf, type RulesRows } from "../../rules/assemble.ts";
@@ -71,22 +70,6 @@ export async function releaseOf(session: Session, version: number): Promise<Stor
 
 export async function listReleases(session: Session, limit: number): Promise<StoredRelease[]> {
   return session.query<StoredRelease>(`SELECT ${COLUMNS} FROM rules_releases ORDER BY version DESC LIMIT $1`, [limit]);
-}
-
-export interface RulesSwitch {
-  readonly partition: number;
-  readonly version: number;
-  /** Of the control record in events.valid. */
-  readonly offset: number;
-}
-
-/** Where a lane's partitions were told of which version. */
-export async function readSwitches(session: Session, { lane, generation }: PipelineId): Promise<RulesSwitch[]> {
-  const rows = await session.query<{ partition: number; version: number; log_offset: string }>(
-    "SELECT partition, version, log_offset FROM rules_switches WHERE lane = $1 AND generation = $2 ORDER BY partition, at, log_offset",
-    [lane, generation],
-  );
-  return rows.map(({ partition, version, log_offset }) => ({ partition, version, offset: Number(log_offset) }));
 }
 
 export async function draftRelease(session: Session, version: number): Promise<Release> {

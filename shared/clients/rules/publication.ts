@@ -6,8 +6,7 @@
  * I2  The pointer never goes back to an older version.
  * I3  A control record of a version is appended only after the pointer names that version or a newer one.
  */
-import { encodeControl } from "../../events/control.ts";
-import { type PipelineId, topicName } from "../../events/names.ts";
+import type { PipelineId } from "../../events/names.ts";
 import { CorruptStateError, OperatingError, toError } from "../../kernel/errors.ts";
 import { failpoint } from "../../kernel/failpoint.ts";
 import {
@@ -19,9 +18,9 @@ import {
   sha256Of,
   upcoming,
 } from "../../rules/load-release.ts";
-import type { Kafka } from "../kafka/types.ts";
+import { announce, type Announced, type WithKafka } from "../announcement.ts";
 import type { ObjectStore } from "../objects/object-store.ts";
-import type { Database, Session } from "../postgres/database.ts";
+import type { Database } from "../postgres/database.ts";
 import { newestRelease, type StoredRelease, takeLock } from "../postgres/rules-store.ts";
 
 /** Any number, the same everywhere: publishers take turns. */
@@ -32,13 +31,11 @@ const POINTER_TRIES = 5;
 /** From the publication to where the release is in force: all validators have looked by then (functions/validator/rules-source.ts). */
 const SETTLE_MS = 3_000;
 
-type AnnouncementKafka = Pick<Kafka, "partitionCount" | "listOffset" | "produce">;
-
 export interface PublicationPorts {
   readonly database: Database;
   readonly objects: ObjectStore;
-  /** Opens Kafka for the work when it is needed, so that a broker that is away keeps nobody from the objects. Absent: only they are written. */
-  readonly withKafka?: ((work: (kafka: AnnouncementKafka) => Promise<void>) => Promise<void>) | undefined;
+  /** Absent: only the objects are written. */
+  readonly withKafka?: WithKafka | undefined;
   readonly id: PipelineId;
   readonly actor: string;
 }
@@ -50,7 +47,7 @@ export interface Publication {
   /** Epoch milliseconds from which on it is in force. */
   readonly fromMs: number;
   /** Of control records appended by this call. */
-  readonly appended: readonly { readonly partition: number; readonly offset: number }[];
+  readonly appended: readonly Announced[];
   /** A newer version than PostgreSQL knows is published, after a restore from a backup; it stays. null = no. */
   readonly newerThanKnown: number | null;
 }
@@ -68,14 +65,20 @@ export async function publishNewest(ports: PublicationPorts): Promise<Publicatio
     const release = await newestRelease(session);
     if (release === null) return null;
     const { version } = release;
-    const appended: { partition: number; offset: number }[] = [];
+    const appended: Announced[] = [];
     const published = await publishedVersion(objects);
     if (published > version) return { version, pointerMoved: false, fromMs: 0, appended, newerThanKnown: published };
     const { moved, fromMs } = await writeObjects(objects, release).catch((thrown: unknown) => {
       throw unfinished(`version ${version} is committed, but not published`, thrown);
     });
     // What was appended is recorded even when the next partition fails.
-    await withKafka?.((kafka) => announce(kafka, ports.id, session, version, appended)).catch((thrown: unknown) => (failure = thrown));
+    const announcement = {
+      id: ports.id,
+      table: "rules_switches",
+      control: { kind: "rules", version },
+      failpoint: "rules-control-appended",
+    } as const;
+    await withKafka?.((kafka) => announce(kafka, session, announcement, appended)).catch((thrown: unknown) => (failure = thrown));
     return { version, pointerMoved: moved, fromMs, appended, newerThanKnown: null };
   });
   if (failure !== undefined)
@@ -154,33 +157,5 @@ function pointerIn(bytes: Uint8Array): ReleasePointer | null {
     return parsePointerObject(bytes, CURRENT_KEY);
   } catch {
     return null;
-  }
-}
-
-async function announce(
-  kafka: AnnouncementKafka,
-  id: PipelineId,
-  session: Session,
-  version: number,
-  appended: { partition: number; offset: number }[],
-): Promise<void> {
-  const topic = topicName(id.lane, "valid");
-  const partitions = await kafka.partitionCount(topic);
-  for (let partition = 0; partition < partitions; partition++) {
-    const at = { topic, partition };
-    const [last] = await session.query<{ version: number; log_offset: string }>(
-      `SELECT version, log_offset FROM rules_switches WHERE lane = $1 AND generation = $2 AND partition = $3 ORDER BY at DESC, log_offset DESC LIMIT 1`,
-      [id.lane, id.generation, partition],
-    );
-    // A log that ends before the record is another one: the topic was made anew.
-    const isThere = last?.version === version && (await kafka.listOffset(at, "latest", "read_uncommitted")) > Number(last.log_offset);
-    if (isThere) continue;
-    const offset = await kafka.produce(at, [encodeControl({ kind: "rules", version })]);
-    failpoint("rules-control-appended");
-    await session.query(
-      "INSERT INTO rules_switches (lane, generation, partition, version, log_offset, at) VALUES ($1, $2, $3, $4, $5, clock_timestamp()) ON CONFLICT DO NOTHING",
-      [id.lane, id.generation, partition, version, offset],
-    );
-    appended.push({ partition, offset });
   }
 }

@@ -34,8 +34,8 @@ afterAll(async () => {
   await client.close();
 });
 
-test("there are ten questions", () => {
-  expect(questions.map(({ title }) => Number(title.split(".")[0]))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+test("there are eleven questions", () => {
+  expect(questions.map(({ title }) => Number(title.split(".")[0]))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
 });
 
 describe.each(questions)("$title", ({ sql, uses }) => {
@@ -108,6 +108,7 @@ describe("the analyst's user, as the server takes it from the file", () => {
     await migrateClickhouse(owner, "weir", { replicated: false });
     await fillRows({ client: owner, database: "weir", events: 2_000, users: 100, fromMs: FROM_MS, spanMs: 60_000, blockRows: 2_000 });
     await owner.command("INSERT INTO weir.windows SELECT * REPLACE ('history' AS lane) FROM weir.windows");
+    await owner.command("INSERT INTO weir.quality_1min SELECT * REPLACE ('history' AS lane) FROM weir.quality_1min");
     await owner.command("INSERT INTO weir.events SELECT * REPLACE ('history' AS lane) FROM weir.events LIMIT 100");
     const shut = new Clickhouse({ url: server.address, user: "analyst", password: "" });
     await expect(shut.query("SELECT 1")).rejects.toThrow(/Authentication failed|516/);
@@ -137,6 +138,9 @@ describe("the analyst's user, as the server takes it from the file", () => {
   test("it sees rows of the live lane only", async () => {
     expect(await analyst.query("SELECT DISTINCT lane FROM weir.events")).toEqual([{ lane: "live" }]);
     expect(await analyst.query("SELECT DISTINCT lane FROM weir.windows FINAL")).toEqual([{ lane: "live" }]);
+    // Through the view too.
+    expect(await analyst.query("SELECT DISTINCT lane FROM weir.quality")).toEqual([{ lane: "live" }]);
+    expect(await owner.query("SELECT DISTINCT lane FROM weir.quality ORDER BY lane")).toEqual([{ lane: "history" }, { lane: "live" }]);
     expect(await owner.query("SELECT DISTINCT lane FROM weir.events ORDER BY lane")).toEqual([{ lane: "history" }, { lane: "live" }]);
   });
 

@@ -27,7 +27,13 @@ interface Status {
   readonly pipeline: unknown;
   readonly verified: unknown;
   readonly partitions: { rawEnd: number; accounted: number; inFlight: number; watermarkMs: number | null; counts: unknown }[] | null;
-  readonly tables: { rows: number; recent: { event_type: string }[]; reasons: unknown[] } | null;
+  readonly tables: {
+    rows: number;
+    recent: { event_type: string }[];
+    reasons: unknown[];
+    quality: { targets: { name: string }[]; rows: unknown[] };
+    cost: unknown[];
+  } | null;
 }
 
 let clickhouse: Clickhouse;
@@ -119,6 +125,20 @@ async function insertEvent(): Promise<void> {
   );
 }
 
+/** Twice, as by a retry whose token is forgotten: counted once. */
+async function insertMinute(): Promise<void> {
+  for (let i = 0; i < 2; i++) {
+    await clickhouse.command(
+      `INSERT INTO ${DATABASE}.quality_1min SETTINGS insert_deduplicate = 0
+       VALUES (toStartOfMinute(now()), '${HOSTILE_TYPE}', 'click', 400, 400, 400, 400, 400, 399, '${lane}', 1, 0, 1)`,
+    );
+    await clickhouse.command(
+      `INSERT INTO ${DATABASE}.cost_1min SETTINGS insert_deduplicate = 0
+       VALUES (toStartOfMinute(now()), 'web', 'redis', 400, 8000, 0.5, '${lane}', 1, 0, 1)`,
+    );
+  }
+}
+
 describe("the status page", () => {
   test("starts while Kafka and ClickHouse are down, and names both", async () => {
     const url = await startPage({ kafka: NOWHERE, clickhouse: `http://${NOWHERE}` });
@@ -132,6 +152,7 @@ describe("the status page", () => {
     const { kafka: broker } = inject("stack");
     await createTopics([broker], topicSpecs(lane, 2, { replicationFactor: 1 }));
     await insertEvent();
+    await insertMinute();
     const port = await openDoor(broker, 0);
     await new Promise((resolve) => doors.pop()!.close(resolve));
     const url = await startPage({ kafka: `127.0.0.1:${port}`, clickhouse: inject("stack").clickhouse });
@@ -141,6 +162,9 @@ describe("the status page", () => {
     expect(without.tables!.rows).toBe(1);
     // Markup in an event arrives as the text that it is; that the page puts it in as text is checked below.
     expect(without.tables!.recent.map((row) => row.event_type)).toEqual([HOSTILE_TYPE]);
+    expect(without.tables!.quality.targets.map(({ name }) => name)[4]).toBe("accuracy");
+    expect(without.tables!.quality.rows).toEqual([{ of: [HOSTILE_TYPE], events: 400, percents: [100, 100, 100, 100, 99.75] }]);
+    expect(without.tables!.cost).toEqual([{ of: ["web", "redis"], events: 400, bytes: 8_000, usd: 0.5 }]);
 
     await openDoor(broker, port);
     const found = await settles(

@@ -3,12 +3,16 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from "vitest";
+import { readSwitches } from "#shared/clients/announcement.ts";
+import { newestPublished, publishNewestEnrichment } from "#shared/clients/enrichment/publication.ts";
 import { Database } from "#shared/clients/postgres/database.ts";
+import { addEnrichment, rollBackEnrichment } from "#shared/clients/postgres/enrichment-store.ts";
 import { migratePostgres } from "#shared/clients/postgres/migrate.ts";
 import { openFolderObjects } from "#shared/clients/objects/folder-objects.ts";
 import type { ObjectStore } from "#shared/clients/objects/object-store.ts";
-import { applyRules, listReleases, newestRelease, readSwitches, rollBackRules, seedRules } from "#shared/clients/postgres/rules-store.ts";
+import { applyRules, listReleases, newestRelease, rollBackRules, seedRules } from "#shared/clients/postgres/rules-store.ts";
 import { publishedVersion, publishNewest } from "#shared/clients/rules/publication.ts";
+import { enrichmentKey } from "#shared/events/enrichment-table.ts";
 import { UnavailableError } from "#shared/kernel/errors.ts";
 import { loadPublished, loadSeedRelease } from "#shared/rules/load-release.ts";
 import { parseRelease, type Release } from "#shared/rules/release.ts";
@@ -107,7 +111,8 @@ describe("the log of changes", () => {
     await seedRules(database, loadSeedRelease());
     await database.query("INSERT INTO processing_rules (name, rule_type, config) VALUES ('r', 'validation', '{}')");
     await database.query("INSERT INTO rules_releases (version, sha256, content) VALUES (1, 'x', '{}')");
-    for (const table of ["event_types", "data_sources", "processing_rules", "rules_releases"]) {
+    await addEnrichment(database, { actor: "ada", reason: "x", table: { key: "source", rows: {} } });
+    for (const table of ["event_types", "data_sources", "processing_rules", "rules_releases", "enrichment_releases"]) {
       const [counts] = await database.query<{ rows: number; audited: number }>(
         `SELECT (SELECT count(*)::int FROM ${table}) AS rows, (SELECT count(*)::int FROM audit_logs WHERE table_name = $1 AND row_key IS NOT NULL) AS audited`,
         [table],
@@ -124,14 +129,21 @@ describe("the log of changes", () => {
     "DELETE FROM rules_releases",
     "UPDATE rules_releases SET content = '{}'",
     "TRUNCATE rules_releases CASCADE",
+    "UPDATE enrichment_releases SET reason = 'another'",
+    "DELETE FROM enrichment_releases",
+    "TRUNCATE enrichment_releases CASCADE",
   ])("is only ever added to, as releases are: %s is refused", async (sql) => {
     await database.query("INSERT INTO rules_releases (version, sha256, content) VALUES (1, 'x', '{}')");
+    await addEnrichment(database, { actor: "ada", reason: "x", table: { key: "source", rows: {} } });
     await expect(database.query(sql)).rejects.toMatchObject({
       code: "POSTGRES_REFUSED",
       message: expect.stringContaining("append-only") as string,
     });
     expect(await database.query("SELECT version FROM rules_releases")).toEqual([{ version: 1 }]);
-    expect(await database.query("SELECT table_name FROM audit_logs")).toEqual([{ table_name: "rules_releases" }]);
+    expect(await database.query("SELECT table_name FROM audit_logs ORDER BY id")).toEqual([
+      { table_name: "rules_releases" },
+      { table_name: "enrichment_releases" },
+    ]);
   });
 
   test.each(["event_types", "data_sources", "processing_rules"])("no statement empties %s past it", async (table) => {
@@ -449,7 +461,7 @@ describe("releases of the rules", () => {
             },
           }),
       });
-    const switches = () => readSwitches(database, { lane: "test", generation: 1 });
+    const switches = () => readSwitches(database, "rules_switches", { lane: "test", generation: 1 });
 
     test("once per partition, and recorded with its place", async () => {
       log[1]!.push("a block", "another");
@@ -478,7 +490,79 @@ describe("releases of the rules", () => {
       log = [[], [], []];
       await announce();
       expect(log).toEqual([['{"version":1}'], ['{"version":1}'], ['{"version":1}']]);
-      expect(await readSwitches(database, { lane: "test", generation: 2 })).toEqual([]);
+      expect(await readSwitches(database, "rules_switches", { lane: "test", generation: 2 })).toEqual([]);
     });
+  });
+});
+
+describe("an enrichment table", () => {
+  const ada = { actor: "ada", reason: "tiers", table: { key: "source", rows: { web: { tier: "1" } } } };
+  let folder: string;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), "weir-enrichment-"));
+    await migratePostgres(database);
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  test("is told to no partition before its object reads back whole, nor behind a newer one that a restored database does not know", async () => {
+    const objects = openFolderObjects(folder);
+    const told: string[] = [];
+    const publish = () =>
+      publishNewestEnrichment({
+        database,
+        objects,
+        id: { lane: "test", generation: 1 },
+        actor: "test",
+        withKafka: (work) =>
+          work({
+            partitionCount: () => Promise.resolve(1),
+            listOffset: () => Promise.resolve(told.length),
+            produce: async (_at, records) => told.push(Buffer.from(records[0]!.value!).toString()) - 1,
+          }),
+      });
+    expect(await publish()).toBeNull();
+    const { made } = await addEnrichment(database, ada);
+    const path = join(folder, enrichmentKey(made!));
+    await objects.createOnce(enrichmentKey(made!), Buffer.from("torn"));
+    await expect(publish()).rejects.toMatchObject({
+      code: "ENRICHMENT_INVALID",
+      message: expect.stringContaining("weir enrichment publish") as string,
+    });
+    expect(told).toEqual([]);
+    rmSync(path);
+    expect(await publish()).toEqual({ version: 1, written: [1], appended: [{ partition: 0, offset: 0 }], newerThanKnown: null });
+    expect(await publish()).toEqual({ version: 1, written: [], appended: [], newerThanKnown: null });
+    expect(told).toEqual([JSON.stringify({ version: 1, sha256: made!.sha256 })]);
+    expect(readFileSync(path, "utf8")).toBe('{"version":1,"key":"source","rows":{"web":{"tier":"1"}}}');
+
+    await objects.createOnce(enrichmentKey({ version: 7, sha256: "0".repeat(64) }), Buffer.from("{}"));
+    await addEnrichment(database, { ...ada, table: { ...ada.table, rows: {} } });
+    expect(await publish()).toMatchObject({ version: 2, written: [2], appended: [], newerThanKnown: 7 });
+    expect((await rollBackEnrichment(database, { ...ada, to: null, above: await newestPublished(objects) })).made).toMatchObject({
+      version: 8,
+      restores: 1,
+      table_sha256: made!.table_sha256,
+    });
+    expect(await publish()).toMatchObject({ version: 8, written: [8], appended: [{ partition: 0, offset: 1 }], newerThanKnown: null });
+  });
+
+  test("of two decided at the same time each has a version, and a rollback without a table before it is refused by name", async () => {
+    await expect(rollBackEnrichment(database, { ...ada, to: null })).rejects.toMatchObject({ code: "ENRICHMENT_VERSION" });
+    const other = connect();
+    const outcomes = await Promise.all([
+      addEnrichment(database, ada),
+      addEnrichment(other, { ...ada, table: { key: "source", rows: {} } }),
+      addEnrichment(database, { ...ada, dryRun: true, table: { key: "event_type", rows: {} } }),
+    ]);
+    await other.close();
+    expect(
+      outcomes
+        .slice(0, 2)
+        .map(({ made }) => made!.version)
+        .toSorted((a, b) => a - b),
+    ).toEqual([1, 2]);
+    expect(await database.query("SELECT version FROM enrichment_releases ORDER BY version")).toEqual([{ version: 1 }, { version: 2 }]);
+    await expect(rollBackEnrichment(database, { ...ada, to: 9 })).rejects.toMatchObject({ code: "ENRICHMENT_VERSION" });
   });
 });

@@ -6,8 +6,10 @@ import { join } from "node:path";
 import { openFolderLocation } from "#backup/folder-location.ts";
 import { PartWriter } from "#backup/parts.ts";
 import { dumpPostgres } from "#backup/postgres-dump.ts";
+import { type EnrichmentPorts, publishNewestEnrichment } from "#shared/clients/enrichment/publication.ts";
 import { openFolderObjects } from "#shared/clients/objects/folder-objects.ts";
 import { Database } from "#shared/clients/postgres/database.ts";
+import { addEnrichment } from "#shared/clients/postgres/enrichment-store.ts";
 import { migratePostgres } from "#shared/clients/postgres/migrate.ts";
 import { applyRules, seedRules } from "#shared/clients/postgres/rules-store.ts";
 import { publishNewest } from "#shared/clients/rules/publication.ts";
@@ -79,7 +81,15 @@ async function names(login: Login, table: string, like = "%"): Promise<string[]>
 }
 
 test("who has no role sees nothing", async () => {
-  for (const table of ["event_types", "data_sources", "processing_rules", "audit_logs", "rules_releases", "source_grants"]) {
+  for (const table of [
+    "event_types",
+    "data_sources",
+    "processing_rules",
+    "audit_logs",
+    "rules_releases",
+    "enrichment_releases",
+    "source_grants",
+  ]) {
     await refused(as.stranger.query(`SELECT * FROM ${table}`), DENIED);
   }
   await refused(as.stranger.query("CREATE TABLE mine (x int)"), DENIED);
@@ -163,7 +173,11 @@ test("an admin applies releases and gives sources, and cannot change what was", 
   await as.admin.query("INSERT INTO data_sources (name) VALUES ('counter')");
   const { made } = await applyRules(as.admin, { actor: "admin", reason: "test" });
   expect(made).toMatchObject({ kind: "apply", reason: "test" });
+  const table = { key: "source", rows: { counter: { tier: "1" } } };
+  expect((await addEnrichment(as.admin, { actor: "admin", reason: "test", table })).made).toMatchObject({ version: 1, reason: "test" });
+  await refused(addEnrichment(as.editor, { actor: "x", reason: "x", table }), DENIED);
   await refused(as.admin.query("UPDATE rules_releases SET content = ''"), /append-only/);
+  await refused(as.admin.query("UPDATE enrichment_releases SET content = ''"), DENIED);
   await refused(as.admin.query("DELETE FROM audit_logs"), DENIED);
   await refused(as.admin.query("UPDATE audit_logs SET actor = 'x'"), DENIED);
   await refused(as.admin.query("TRUNCATE rules_releases"), DENIED);
@@ -172,26 +186,32 @@ test("an admin applies releases and gives sources, and cannot change what was", 
 test("the pipeline publishes with its own rights, and has no others", async () => {
   const folder = mkdtempSync(join(tmpdir(), "weir-roles-"));
   const produced: number[] = [];
+  const ports: EnrichmentPorts = {
+    database: as.pipeline,
+    objects: openFolderObjects(folder),
+    id: { lane: "live", generation: 1 },
+    actor: "pipeline",
+    withKafka: (work) =>
+      work({
+        partitionCount: async () => 2,
+        listOffset: async () => 0,
+        produce: async ({ partition }) => produced.push(partition) - 1,
+      }),
+  };
   try {
-    const publication = await publishNewest({
-      database: as.pipeline,
-      objects: openFolderObjects(folder),
-      id: { lane: "live", generation: 1 },
-      actor: "pipeline",
-      withKafka: (work) =>
-        work({
-          partitionCount: async () => 2,
-          listOffset: async () => 0,
-          produce: async ({ partition }) => produced.push(partition) - 1,
-        }),
+    expect(await publishNewest(ports)).toMatchObject({ pointerMoved: true });
+    expect(await publishNewestEnrichment(ports)).toMatchObject({
+      version: 1,
+      written: [1],
+      appended: [{ partition: 0 }, { partition: 1 }],
     });
-    expect(publication).toMatchObject({ pointerMoved: true });
-    expect(produced.toSorted((a, b) => a - b)).toEqual([0, 1]);
+    expect(produced).toEqual([0, 1, 0, 1]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   await refused(as.pipeline.query("INSERT INTO data_sources (name) VALUES ('x')"), DENIED);
   await refused(as.pipeline.query("UPDATE rules_releases SET content = ''"), DENIED);
+  await refused(as.pipeline.query("INSERT INTO enrichment_releases SELECT * FROM enrichment_releases"), DENIED);
   await refused(as.pipeline.query("SELECT * FROM audit_logs"), DENIED);
   await refused(as.pipeline.query("SELECT * FROM dlq_replays"), DENIED);
 });
