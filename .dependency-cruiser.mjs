@@ -4,10 +4,12 @@
  */
 const PURE_PROCESSOR = "^processor/(model|time|windowing|state|operators|fold)/";
 
+const COMMANDS_IN_THE_CLOUD = "^functions/(operation\\.ts$|(migrations|rules-publisher|redrive)/)";
+
 /** A vendor package is imported in exactly one folder. */
 const VENDORS = {
   "@platformatic/kafka": "^shared/clients/kafka/",
-  kafkajs: "^shared/clients/kafka/",
+  kafkajs: "^(shared/clients/kafka|docs/samples)/",
   "@node-rs/crc32": "^shared/clients/kafka/",
   "@clickhouse/client": "^shared/clients/clickhouse/",
   ioredis: "^shared/clients/redis/",
@@ -49,7 +51,12 @@ export default {
       { path: PURE_PROCESSOR },
       { path: "^(shared/(clients|config|telemetry)|processor/(checkpoint|runtime)|local|sinks|functions)/" },
     ),
-    forbid("parts-are-apart", { path: "^functions/" }, { path: "^(processor|sinks|local|loadgen|backup|cli|dashboard|infra)/" }),
+    // What runs a command in the cloud is a command.
+    forbid(
+      "parts-are-apart",
+      { path: "^functions/", pathNot: COMMANDS_IN_THE_CLOUD },
+      { path: "^(processor|sinks|local|loadgen|backup|cli|dashboard|infra)/" },
+    ),
     forbid("data-path-needs-no-postgres", { path: "^(functions/validator|processor|sinks)/" }, { path: "^shared/clients/postgres/" }),
     forbid("processor-is-apart", { path: "^processor/" }, { path: "^(functions|sinks|local|loadgen|backup|cli|dashboard|infra)/" }),
     forbid("sinks-are-apart", { path: "^sinks/" }, { path: "^(functions|processor|local|loadgen|backup|cli|dashboard|infra)/" }),

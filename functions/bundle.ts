@@ -1,10 +1,10 @@
 /**
- * A Lambda function as one folder that needs no node_modules: `node functions/bundle.ts NAME FOLDER`, or {@link bundleFunction}. What is loaded only
+ * A Lambda function as one folder that needs no node_modules: `node functions/bundle.ts NAME FOLDER [NAME FOLDER ...]`, or {@link bundleFunction}. What is loaded only
  * on occasion (the AWS clients) lies in chunks beside the entry, so that a cold start does not read it. Native code stays out: the same bundle
  * runs on x86 and Arm.
  */
-import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
-import { dirname, join, relative, resolve, sep } from "node:path";
+import { copyFile, cp, mkdir, readFile, rm } from "node:fs/promises";
+import { basename, join, relative, resolve, sep } from "node:path";
 import { parseArgs } from "node:util";
 import { build, type Plugin } from "esbuild";
 import { buildKernel } from "./validator/kernel/build.ts";
@@ -13,6 +13,9 @@ const ROOT = resolve(import.meta.dirname, "..");
 
 /** Files that code reads at run time by `new URL(…, import.meta.url)`. */
 const DATA = ["shared/rules/seed-release.json"];
+
+/** Folders of numbered migrations that code reads beside itself; in a bundle they lie side by side. */
+const MIGRATIONS = ["shared/clients/postgres", "sinks/clickhouse"];
 
 export interface Bundle {
   /** The module that exports `handler`. */
@@ -53,9 +56,16 @@ export async function bundleFunction(name: string, folder: string): Promise<Bund
     define: { WEIR_KERNEL: JSON.stringify(await readFile(buildKernel(), "base64")) },
     // CommonJS packages inside call require for Node's own modules.
     banner: { js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);' },
-    plugins: [onlyUsedKafka, onlyEnglish],
+    plugins: [onlyUsedKafka, onlyEnglish, migrationFolders],
+    // Only where the native client is asked for, which is never.
+    external: ["pg-native"],
   });
   for (const file of DATA) await copyFile(join(ROOT, file), join(folder, file.slice(file.lastIndexOf("/") + 1)));
+
+  for (const home of MIGRATIONS) {
+    const isUsed = Object.keys(metafile.inputs).some((input) => input === `${home}/migrate.ts`);
+    if (isUsed) await cp(join(ROOT, home, "migrations"), join(folder, migrationsOf(home)), { recursive: true });
+  }
 
   const outputs = new Map(Object.entries(metafile.outputs).map(([path, output]) => [resolve(ROOT, path), output]));
   const entry = join(folder, "handler.mjs");
@@ -106,6 +116,25 @@ const onlyUsedKafka: Plugin = {
   },
 };
 
+function migrationsOf(home: string): string {
+  return `${home.slice(home.lastIndexOf("/") + 1)}-migrations`;
+}
+
+/** Two folders named `migrations` would be one. */
+const migrationFolders: Plugin = {
+  name: "migration-folders",
+  setup(bundler) {
+    for (const home of MIGRATIONS) {
+      bundler.onLoad({ filter: new RegExp(`${home}/(migrate|schema-drift)\\.ts$`) }, async ({ path }) => {
+        const before = 'join(import.meta.dirname, "migrations")';
+        const text = await readFile(path, "utf8");
+        if (!text.includes(before)) throw new Error(`${path} does not find its migrations by ${before} any more`);
+        return { loader: "ts", contents: text.replace(before, `join(import.meta.dirname, ${JSON.stringify(migrationsOf(home))})`) };
+      });
+    }
+  },
+};
+
 /** 450 KB of error messages in other languages, which `z.locales` keeps alive. */
 const onlyEnglish: Plugin = {
   name: "only-english",
@@ -129,16 +158,18 @@ function sum(numbers: readonly number[]): number {
 
 if (import.meta.main) {
   const { positionals } = parseArgs({ allowPositionals: true });
-  const [name, folder] = positionals;
-  if (name === undefined || folder === undefined || dirname(join(ROOT, "functions", name)) !== join(ROOT, "functions")) {
-    process.stderr.write("usage: node functions/bundle.ts NAME FOLDER\n");
+  const wanted = Array.from({ length: Math.ceil(positionals.length / 2) }, (_, i) => positionals.slice(i * 2, i * 2 + 2));
+  if (wanted.length === 0 || wanted.some(([name, folder]) => folder === undefined || basename(name!) !== name)) {
+    process.stderr.write("usage: node functions/bundle.ts NAME FOLDER [NAME FOLDER ...]\n");
     process.exit(2);
   }
-  const { entry, startBytes, totalBytes, packages } = await bundleFunction(name, resolve(folder));
   const kilobytes = (bytes: number): string => `${(bytes / 1_000).toFixed(0)} kB`;
-  process.stdout.write(
-    `${relative(process.cwd(), entry).split(sep).join("/")}: ${kilobytes(startBytes)} at the start, ${kilobytes(totalBytes)} in all\n`,
-  );
-  for (const { name: packageName, bytes } of packages.slice(0, 12))
-    process.stdout.write(`  ${kilobytes(bytes).padStart(8)} ${packageName}\n`);
+  for (const [name, folder] of wanted) {
+    const { entry, startBytes, totalBytes, packages } = await bundleFunction(name!, resolve(folder!));
+    process.stdout.write(
+      `${relative(process.cwd(), entry).split(sep).join("/")}: ${kilobytes(startBytes)} at the start, ${kilobytes(totalBytes)} in all\n`,
+    );
+    for (const { name: packageName, bytes } of packages.slice(0, 12))
+      process.stdout.write(`  ${kilobytes(bytes).padStart(8)} ${packageName}\n`);
+  }
 }

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { App } from "aws-cdk-lib";
 import { addChecks } from "./checks/promises.ts";
 import { environmentNamed } from "./config/environments.ts";
+import { type Operation, OPERATIONS } from "./constructs/operation-function.ts";
 import { createEnvironment } from "./environment-stacks.ts";
 import { writeImageContext } from "./images/context.ts";
 
@@ -16,8 +17,10 @@ const app = new App();
 addChecks(app);
 const name: unknown = app.node.tryGetContext("env") ?? "dev";
 const work = mkdtempSync(join(tmpdir(), "weir-synth-"));
-const code = { validator: join(work, "validator"), images: join(work, "images") };
-execFileSync(process.execPath, [join(import.meta.dirname, "../functions/bundle.ts"), "validator", code.validator], {
+const operations = Object.fromEntries(OPERATIONS.map((operation) => [operation, join(work, operation)])) as Record<Operation, string>;
+const code = { validator: join(work, "validator"), api: join(work, "api"), images: join(work, "images"), operations };
+const bundles = Object.entries({ validator: code.validator, api: code.api, ...operations }).flat();
+execFileSync(process.execPath, [join(import.meta.dirname, "../functions/bundle.ts"), ...bundles], {
   stdio: ["ignore", "ignore", "inherit"],
 });
 writeImageContext(code.images);

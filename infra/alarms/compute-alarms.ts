@@ -1,5 +1,6 @@
 /** Alarms on what runs the work: the validator's function and mapping, and the services. */
 import type { Environment } from "../config/environment.ts";
+import { operationName, OPERATIONS } from "../constructs/operation-function.ts";
 import type { Alarm, WatchedMetric } from "./alarm.ts";
 
 export interface ComputeNames {
@@ -14,7 +15,31 @@ export interface ComputeNames {
 const minute = { is: ">", periodS: 60, missing: "notBreaching" } as const;
 
 export function computeAlarms(environment: Environment, names: ComputeNames): Alarm[] {
-  return [...functionAlarms(environment, names), ...mappingAlarms(environment, names), ...serviceAlarms(names)];
+  return [
+    ...functionAlarms(environment, names),
+    ...mappingAlarms(environment, names),
+    ...serviceAlarms(names),
+    ...operationAlarms(environment),
+  ];
+}
+
+/** Nobody may be watching: CloudFormation calls one of them, scripts may call the others. */
+function operationAlarms(environment: Environment): Alarm[] {
+  return OPERATIONS.map((operation) => ({
+    id: `operation-${operation}`,
+    runbook: "operations",
+    ...minute,
+    means: `a call of the function ${operation} failed`,
+    severity: "ticket",
+    metric: {
+      namespace: "AWS/Lambda",
+      name: "Errors",
+      dimensions: { FunctionName: operationName(environment, operation) },
+      statistic: "Sum",
+    },
+    threshold: 0,
+    points: [1, 1],
+  }));
 }
 
 function functionAlarms({ validator }: Environment, { functionName, aliasResource }: ComputeNames): Alarm[] {

@@ -1,4 +1,5 @@
 /** Alarms on what the pipeline says of itself: its promises first. */
+import { QUALITY_DIMENSIONS } from "#shared/read/quality-targets.ts";
 import { METRICS, METRICS_NAMESPACE, type PlainMetricName } from "#shared/telemetry/metrics-catalogue.ts";
 import type { Environment } from "../config/environment.ts";
 import type { Alarm, WatchedMetric } from "./alarm.ts";
@@ -27,7 +28,14 @@ function own(
 }
 
 export function pipelineAlarms(environment: Environment): Alarm[] {
-  return [...lagAlarms(environment), ...recoveryAlarms(environment), ...validatorAlarms(environment), ...deliveryAlarms(environment)];
+  return [
+    ...lagAlarms(environment),
+    ...recoveryAlarms(environment),
+    ...validatorAlarms(environment),
+    ...deliveryAlarms(environment),
+    ...latencyAlarms(environment),
+    ...qualityAlarms(environment),
+  ];
 }
 
 function lagAlarms(environment: Environment): Alarm[] {
@@ -89,6 +97,15 @@ function recoveryAlarms(environment: Environment): Alarm[] {
       severity: "page",
       threshold: 3,
     }),
+    own(environment, "PartitionRefused", "Maximum", {
+      id: "partition-refused",
+      runbook: "partition-refused",
+      ...minute,
+      points: [2, 3],
+      means: "a partition cannot start safely and waits for a person; the others go on",
+      severity: "page",
+      threshold: 0,
+    }),
     own(environment, "Fenced", "Sum", {
       id: "fenced",
       runbook: "processor-recovery",
@@ -128,6 +145,30 @@ function recoveryAlarms(environment: Environment): Alarm[] {
   ];
 }
 
+/** Missing is well: without events there is no latency, and that none come is another alarm's matter. */
+function latencyAlarms(environment: Environment): Alarm[] {
+  return [
+    own(environment, "EndToEndMs", "p99", {
+      id: "end-to-end",
+      runbook: "latency",
+      ...minute,
+      points: [3, 5],
+      means: "one epoch in a hundred takes longer than the promised 100 ms from events.raw to its outputs committed",
+      severity: "ticket",
+      threshold: 100,
+    }),
+    own(environment, "EndToEndMs", "p99", {
+      id: "end-to-end-high",
+      runbook: "latency",
+      ...minute,
+      points: [3, 5],
+      means: "events take more than a second from events.raw to their outputs committed: hot values and alerts are no longer live",
+      severity: "page",
+      threshold: 1_000,
+    }),
+  ];
+}
+
 function validatorAlarms(environment: Environment): Alarm[] {
   return [
     own(environment, "BatchFailures", "Sum", {
@@ -158,6 +199,22 @@ function validatorAlarms(environment: Environment): Alarm[] {
       threshold: 300,
     }),
   ];
+}
+
+function qualityAlarms(environment: Environment): Alarm[] {
+  return QUALITY_DIMENSIONS.map(({ name, metric, targetPercent }) =>
+    own(environment, metric, "Minimum", {
+      id: `quality-${name}`,
+      runbook: "data-quality",
+      ...minute,
+      is: "<",
+      // One odd event in a quiet minute is no trend.
+      points: [5, 5],
+      means: `the ${name} of what producers send stays below ${targetPercent} %`,
+      severity: "ticket",
+      threshold: targetPercent,
+    }),
+  );
 }
 
 function deliveryAlarms(environment: Environment): Alarm[] {

@@ -10,7 +10,7 @@ import type { Environment } from "../config/environment.ts";
 import type { Alarm, WatchedMetric } from "./alarm.ts";
 
 export interface StoreNames {
-  readonly valkeyId: string;
+  readonly valkeyIds: readonly string[];
   readonly postgresId: string;
   /** Auto scaling groups by node name. */
   readonly nodes: Readonly<Record<string, string>>;
@@ -30,7 +30,7 @@ type Row = readonly [
 
 export function storeAlarms(environment: Environment, names: StoreNames): Alarm[] {
   return [
-    ...valkeyAlarms(environment, names.valkeyId),
+    ...names.valkeyIds.flatMap((id, i) => valkeyAlarms(environment, id, i === 0 ? "valkey" : `valkey-group-${i + 1}`)),
     ...postgresAlarms(environment, names.postgresId),
     ...clickhouseAlarms(environment),
     ...nodeAlarms(names.nodes),
@@ -78,9 +78,9 @@ function rows(
   }));
 }
 
-function valkeyAlarms({ valkey }: Environment, valkeyId: string): Alarm[] {
+function valkeyAlarms({ valkey }: Environment, valkeyId: string, prefix: string): Alarm[] {
   return Array.from({ length: valkey.replicas + 1 }, (_, i) => `${valkeyId}-${String(i + 1).padStart(3, "0")}`).flatMap((node, i) =>
-    rows("valkey", `valkey-${i + 1}`, "AWS/ElastiCache", { CacheClusterId: node }, [
+    rows("valkey", `${prefix}-${i + 1}`, "AWS/ElastiCache", { CacheClusterId: node }, [
       ["cpu", "EngineCPUUtilization", "Maximum", ">", 80, "page", "the one thread that serves commands is full"],
       ["memory", "DatabaseMemoryUsagePercentage", "Maximum", ">", 80, "page", "nearly full: soon writes are refused"],
       ["swap", "SwapUsage", "Maximum", ">", 50_000_000, "ticket", "swapping, so slow"],

@@ -1,6 +1,6 @@
 /** Exceptions from rules, each with its reason, next to the resource that needs it. */
 import { Stack, Validations } from "aws-cdk-lib";
-import { CfnPolicy, CfnRole } from "aws-cdk-lib/aws-iam";
+import { CfnManagedPolicy, CfnPolicy, CfnRole } from "aws-cdk-lib/aws-iam";
 import { flattenCfnReference } from "cdk-nag/lib/utils/flatten-cfn-reference.js";
 import type { IConstruct } from "constructs";
 
@@ -20,7 +20,7 @@ interface Statement {
  */
 export function acknowledgeWildcards(scope: IConstruct, reasons: readonly (readonly [pattern: RegExp, reason: string])[]): void {
   for (const node of scope.node.findAll()) {
-    if (!(node instanceof CfnPolicy || node instanceof CfnRole)) continue;
+    if (!(node instanceof CfnPolicy || node instanceof CfnManagedPolicy || node instanceof CfnRole)) continue;
     for (const finding of starsOf(node)) {
       const known = reasons.find(([pattern]) => pattern.test(finding));
       if (known !== undefined) acknowledge(node, { [`AwsSolutions-IAM5[${finding}]`]: known[1] });
@@ -28,10 +28,10 @@ export function acknowledgeWildcards(scope: IConstruct, reasons: readonly (reado
   }
 }
 
-function starsOf(node: CfnPolicy | CfnRole): string[] {
+function starsOf(node: CfnPolicy | CfnManagedPolicy | CfnRole): string[] {
   const stack = Stack.of(node);
   const documents: unknown[] =
-    node instanceof CfnPolicy
+    node instanceof CfnPolicy || node instanceof CfnManagedPolicy
       ? [stack.resolve(node.policyDocument)]
       : ((stack.resolve(node.policies) ?? []) as { policyDocument: unknown }[]).map(({ policyDocument }) => stack.resolve(policyDocument));
   const statements = documents.flatMap((document) => (document as { Statement?: Statement[] }).Statement ?? []);

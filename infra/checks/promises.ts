@@ -61,6 +61,18 @@ rule balancers_are_internal when %balancers !empty {
   %balancers.Properties.Scheme == 'internal' <<nothing public>>
 }
 
+let experiments = Resources.*[ Type == 'AWS::FIS::ExperimentTemplate' ]
+rule experiments_end when %experiments !empty {
+  %experiments.Properties.StopConditions[*].Source == 'aws:cloudwatch:alarm' <<what is broken on purpose stops when somebody would be woken>>
+  %experiments.Properties.LogConfiguration exists <<and says what it did>>
+}
+
+let replicators = Resources.*[ Type == 'AWS::MSK::Replicator' ]
+rule replicators_name_their_topics when %replicators !empty {
+  %replicators.Properties.ReplicationInfoList[*].TopicReplication.TopicsToReplicate[*] != '.*' <<no topic goes abroad unasked>>
+  %replicators.Properties.ReplicationInfoList[*].TopicReplication.DetectAndCopyNewTopics == false <<nor a later one>>
+}
+
 let alarms = Resources.*[ Type == 'AWS::CloudWatch::Alarm' ]
 rule alarms_act when %alarms !empty {
   %alarms.Properties.AlarmActions !empty <<an alarm that tells nobody is none>>

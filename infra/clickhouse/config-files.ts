@@ -100,6 +100,7 @@ export function usersXml(environment: Environment): string {
       <readonly>2</readonly><max_execution_time>60</max_execution_time><max_memory_usage>8589934592</max_memory_usage><max_threads>8</max_threads>
       <priority>10</priority><constraints><max_execution_time><max>300</max></max_execution_time><max_memory_usage><readonly/></max_memory_usage></constraints>
     </analysts>
+    <api><readonly>2</readonly><max_execution_time>5</max_execution_time><max_memory_usage>1073741824</max_memory_usage><max_threads>4</max_threads><constraints><max_execution_time><max>5</max></max_execution_time><max_memory_usage><readonly/></max_memory_usage></constraints></api>
     <operators><distributed_ddl_task_timeout>120</distributed_ddl_task_timeout></operators>
   </profiles>
   <quotas>
@@ -109,8 +110,9 @@ export function usersXml(environment: Environment): string {
   <users>
     <default remove="1"/>
     ${user("sinks", { profile: "sinks", quota: "unlimited", access: grants("GRANT SELECT, INSERT ON weir.*", ...SINKS_LOOK_AT.map((table) => `GRANT SELECT ON system.${table}`)) })}
-    ${user("operator", { profile: "operators", quota: "unlimited", access: grants("GRANT ALL ON weir.* WITH GRANT OPTION", "GRANT SELECT ON system.*", "GRANT TABLE ENGINE ON *", "GRANT CLUSTER ON *.*", "GRANT REMOTE ON *.*") })}
+    ${user("operator", { profile: "operators", quota: "unlimited", access: grants("GRANT ALL ON weir.* WITH GRANT OPTION", "GRANT ALL ON weir_expected_*.*", "GRANT SELECT ON system.*", "GRANT TABLE ENGINE ON *", "GRANT CLUSTER ON *.*", "GRANT REMOTE ON *.*") })}
     ${user("analyst", { profile: "analysts", quota: "analysts", access: grants("GRANT SELECT ON weir.*") })}
+    ${user("api", { profile: "api", quota: "unlimited", access: grants("GRANT SELECT ON weir.*") })}
     <backup><no_password/><networks><ip>127.0.0.1</ip><ip>::1</ip></networks><profile>operators</profile><quota>unlimited</quota>${grants("GRANT BACKUP, SELECT ON weir.*", "GRANT SELECT ON system.backups", "GRANT S3 ON *.*")}</backup>
   </users>
 </clickhouse>

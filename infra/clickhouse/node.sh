@@ -68,6 +68,7 @@ umask 077
   if [ "$ROLE" = clickhouse ]; then
     echo "SINKS_SHA256=$(password_hash "$SINKS_SECRET")"
     echo "OPERATOR_SHA256=$(password_hash "$OPERATOR_SECRET")"
+    echo "API_SHA256=$(password_hash "$API_SECRET")"
     echo "ANALYST_SHA256=$(password_hash "$ANALYST_SECRET")"
     echo "INTERSERVER_PASSWORD=$(aws secretsmanager get-secret-value --secret-id "$INTERSERVER_SECRET" --query SecretString --output text | jq -j .password)"
     echo "BACKUP_URL=$BACKUP_URL"

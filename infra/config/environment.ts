@@ -41,13 +41,22 @@ const task = z.strictObject({
   memoryMib: z.int().min(1_024).max(122_880),
 });
 
+const region = z.string().regex(/^[a-z]{2}-[a-z]+-\d$/);
+const cidr = z.string().regex(/^10\.\d+\.0\.0\/16$/, "a 10.x.0.0/16");
+
 const schema = z.strictObject({
   name: z.enum(["dev", "staging", "prod"]),
-  region: z.string().regex(/^[a-z]{2}-[a-z]+-\d$/),
+  region,
+  /** Of an environment's two regions; only {@link standbyOf} says standby. */
+  site: z.enum(["home", "standby"]).default("home"),
+  /** The region that takes over when this one is lost (docs/DEPLOY.md, "A second region"). Only for a cluster that stands already. */
+  standby: z.strictObject({ region, cidr }).nullable(),
+  /** Templates of experiments that break parts on purpose (AWS FIS). None starts by itself. */
+  hasExperiments: z.boolean(),
   /** Stateful resources outlive their stack, and stacks refuse to be deleted. */
   isDurable: z.boolean(),
   network: z.strictObject({
-    cidr: z.string().regex(/^10\.\d+\.0\.0\/16$/, "a 10.x.0.0/16"),
+    cidr,
     natGateways: z.union([z.literal(1), z.literal(3)]),
     /** Interface endpoints cost by the hour and zone; without them the same calls leave through NAT, over TLS. */
     hasInterfaceEndpoints: z.boolean(),
@@ -65,8 +74,8 @@ const schema = z.strictObject({
     volumeGib: z.int().min(1).max(16_384).optional(),
     volumeGibMax: z.int().min(1).max(16_384).optional(),
     /**
-     * Whether producers may log in by SCRAM. Without ACLs, which a SCRAM user needs and IAM principals do not, such a login may read and write every
-     * topic: only where all producers are trusted.
+     * Whether a login is made with which producers come by SCRAM, beside IAM. Access lists let it write events.raw within a quota and nothing else
+     * (constructs/kafka-acls.ts); it is a password all the same, held outside this account and rotated by hand.
      */
     hasScramLogin: z.boolean(),
     monitoring: z.enum(["DEFAULT", "PER_BROKER", "PER_TOPIC_PER_BROKER"]),
@@ -90,7 +99,21 @@ const schema = z.strictObject({
   }),
   /** One task: it delivers every partition, and has no members to share them with. */
   sinks: task,
-  valkey: z.strictObject({ nodeType: z.string().startsWith("cache."), replicas: z.int().min(0).max(5) }),
+  api: z.strictObject({
+    /** Requests a second, and how many more at once, before API Gateway answers 429. */
+    ratePerS: z.int().min(1).max(10_000),
+    burst: z.int().min(1).max(5_000),
+    /** Warm environments; 0 = the first request after silence waits for a start. */
+    provisionedConcurrency: z.int().min(0).max(100),
+    /** Of the account's, so that readers cannot take the validator's; null where the account's quota is too small to share. */
+    reservedConcurrency: z.int().min(1).max(500).nullable(),
+  }),
+  valkey: z.strictObject({
+    nodeType: z.string().startsWith("cache."),
+    replicas: z.int().min(0).max(5),
+    /** Replication groups that share the partitions: p is on group p mod groups. Changed, hot values are made again from the log (docs/runbooks/valkey.md). */
+    groups: z.int().min(1).max(16),
+  }),
   postgres: z.strictObject({
     instanceClass: z.string().regex(/^[a-z0-9]+\.[a-z0-9]+$/),
     storageGib: z.int().min(20),
@@ -129,9 +152,29 @@ export type EnvironmentName = Environment["name"];
 export function parseEnvironment(input: unknown): Environment {
   const parsed = schema.safeParse(input);
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`));
-  const problems = [...kafkaProblems(parsed.data), ...workProblems(parsed.data), ...durabilityProblems(parsed.data)];
+  const { data } = parsed;
+  const problems = [...kafkaProblems(data), ...workProblems(data), ...durabilityProblems(data), ...standbyProblems(data)];
   if (problems.length > 0) throw new ConfigError(problems);
-  return Object.freeze(parsed.data);
+  return Object.freeze(data);
+}
+
+/** The same environment in its other region, where nothing is replicated further; undefined when it has none. */
+export function standbyOf(environment: Environment): Environment | undefined {
+  const { standby, network } = environment;
+  if (standby === null) return undefined;
+  return parseEnvironment({
+    ...environment,
+    site: "standby",
+    region: standby.region,
+    network: { ...network, cidr: standby.cidr },
+    standby: null,
+    hasExperiments: false,
+  });
+}
+
+/** Of what AWS knows by name in all regions at once: stacks of one app, IAM policies, dashboards. */
+export function globalName({ name, site }: Pick<Environment, "name" | "site">): string {
+  return site === "home" ? `weir-${name}` : `weir-${name}-standby`;
 }
 
 /** Sustained, per broker; undefined for Standard brokers, which disk and network bound. */
@@ -157,7 +200,7 @@ function kafkaProblems({ kafka, partitions }: Environment): string[] {
   return problems;
 }
 
-function workProblems({ validator, processor, sinks, partitions }: Environment): string[] {
+function workProblems({ validator, processor, sinks, api, partitions }: Environment): string[] {
   const problems: string[] = [];
   // Lambda caps pollers at the partitions and has up to five batches in flight per poller, each of another partition.
   if (validator.pollers > partitions) problems.push(`validator.pollers: ${validator.pollers}, but only ${partitions} partitions`);
@@ -167,6 +210,8 @@ function workProblems({ validator, processor, sinks, partitions }: Environment):
     if (validator.provisionedConcurrency > validator.reservedConcurrency)
       problems.push("validator.provisionedConcurrency: above the reserved");
   }
+  if (api.reservedConcurrency !== null && api.provisionedConcurrency > api.reservedConcurrency)
+    problems.push("api.provisionedConcurrency: above the reserved");
   if (processor.tasks > processor.tasksMax) problems.push("processor.tasksMax: below tasks");
   if (processor.tasksMax * processor.workers > partitions) {
     problems.push(
@@ -179,6 +224,16 @@ function workProblems({ validator, processor, sinks, partitions }: Environment):
       problems.push(`${name}.memoryMib: Fargate takes ${least} to ${most} in steps of 1024 with ${cpu} CPU units`);
     }
   }
+  return problems;
+}
+
+function standbyProblems({ standby, region: home, network, isDurable, partitions, valkey }: Environment): string[] {
+  const problems: string[] = [];
+  if (valkey.groups > partitions) problems.push(`valkey.groups: ${valkey.groups}, but only ${partitions} partitions`);
+  if (standby === null) return problems;
+  if (standby.region === home) problems.push("standby.region: the same region is lost together with this one");
+  if (standby.cidr === network.cidr) problems.push("standby.cidr: producers that reach both networks need two ranges");
+  if (!isDurable) problems.push("standby: for durable environments, whose buckets and clusters stay");
   return problems;
 }
 

@@ -9,6 +9,8 @@ const TEAM = "team@example.com";
 const dev = {
   name: "dev",
   region: REGION,
+  standby: null,
+  hasExperiments: false,
   isDurable: false,
   network: { cidr: "10.10.0.0/16", natGateways: 1, hasInterfaceEndpoints: false },
   partitions: 8,
@@ -26,7 +28,8 @@ const dev = {
   validator: { memoryMib: 1_024, batchSize: 1_000, timeoutS: 30, pollers: 1, provisionedConcurrency: 0, reservedConcurrency: null },
   processor: { cpu: 1_024, memoryMib: 4_096, tasks: 1, tasksMax: 2, workers: 1 },
   sinks: { cpu: 512, memoryMib: 2_048 },
-  valkey: { nodeType: "cache.t4g.small", replicas: 0 },
+  api: { ratePerS: 50, burst: 100, provisionedConcurrency: 0, reservedConcurrency: null },
+  valkey: { nodeType: "cache.t4g.small", replicas: 0, groups: 1 },
   postgres: { instanceClass: "t4g.micro", storageGib: 20, isMultiAz: false },
   clickhouse: {
     version: "26.7",
@@ -34,7 +37,7 @@ const dev = {
     keepers: 1,
     instanceType: "t4g.large",
     keeperInstanceType: "t4g.small",
-    volumeGib: 100,
+    volumeGib: 150,
     volumeIops: 3_000,
     volumeMbPerS: 125,
   },
@@ -61,7 +64,8 @@ const staging = {
   validator: { memoryMib: 1_769, batchSize: 1_000, timeoutS: 30, pollers: 4, provisionedConcurrency: 4, reservedConcurrency: 40 },
   processor: { cpu: 2_048, memoryMib: 8_192, tasks: 2, tasksMax: 8, workers: 2 },
   sinks: { cpu: 1_024, memoryMib: 4_096 },
-  valkey: { nodeType: "cache.m7g.large", replicas: 1 },
+  api: { ratePerS: 200, burst: 400, provisionedConcurrency: 1, reservedConcurrency: 20 },
+  valkey: { nodeType: "cache.m7g.large", replicas: 1, groups: 1 },
   postgres: { instanceClass: "t4g.medium", storageGib: 50, isMultiAz: true },
   clickhouse: {
     version: "26.7",
@@ -93,11 +97,12 @@ const prod = {
     hasScramLogin: false,
     monitoring: "PER_TOPIC_PER_BROKER",
   },
-  // 1 M events/s of 330 bytes are 330 MB/s; a poller carries 5 MB/s.
+  // `weir plan --env prod` derives these; test/unit/cli/plan.test.ts holds both together.
   validator: { memoryMib: 1_769, batchSize: 2_000, timeoutS: 30, pollers: 80, provisionedConcurrency: 80, reservedConcurrency: 400 },
   processor: { cpu: 4_096, memoryMib: 16_384, tasks: 12, tasksMax: 24, workers: 4 },
   sinks: { cpu: 8_192, memoryMib: 32_768 },
-  valkey: { nodeType: "cache.r7g.xlarge", replicas: 2 },
+  api: { ratePerS: 2_000, burst: 4_000, provisionedConcurrency: 4, reservedConcurrency: 100 },
+  valkey: { nodeType: "cache.r7g.xlarge", replicas: 2, groups: 1 },
   postgres: { instanceClass: "r7g.large", storageGib: 200, isMultiAz: true },
   clickhouse: {
     version: "26.7",
@@ -111,7 +116,7 @@ const prod = {
   },
   logRetentionDays: 90,
   alarms: { pageTo: [ON_CALL], ticketTo: [TEAM], eventsPerS: 1_000_000, eventsFloorPer5Min: 1_000_000 },
-  budget: { monthlyUsd: 75_000, alertTo: [TEAM, ON_CALL] },
+  budget: { monthlyUsd: 95_000, alertTo: [TEAM, ON_CALL] },
 } as const;
 
 const INPUTS: Readonly<Record<EnvironmentName, unknown>> = { dev, staging, prod };

@@ -24,21 +24,7 @@ export class AlarmSet extends Construct {
 
   constructor(scope: Construct, id: string, { environment, alarms, topics }: AlarmSetProps) {
     super(scope, id);
-    const made = alarms.map((alarm) => {
-      const one = new cloudwatch.Alarm(this, alarm.id, {
-        alarmName: `weir-${environment.name}-${alarm.id}`,
-        alarmDescription: `${alarm.means}. What to do: docs/runbooks/${alarm.runbook}.md`,
-        metric: metricOf(alarm),
-        comparisonOperator: COMPARISONS[alarm.is],
-        threshold: alarm.threshold,
-        evaluationPeriods: alarm.points[1],
-        datapointsToAlarm: alarm.points[0],
-        treatMissingData: alarm.missing === "breaching" ? cloudwatch.TreatMissingData.BREACHING : cloudwatch.TreatMissingData.NOT_BREACHING,
-      });
-      one.addAlarmAction(new SnsAction(topics[alarm.severity]));
-      if (alarm.severity === "page") one.addOkAction(new SnsAction(topics.page));
-      return { alarm, one };
-    });
+    const made = alarms.map((alarm) => ({ alarm, one: alarmOf(this, environment, alarm, topics[alarm.severity]) }));
     this.health = new cloudwatch.CompositeAlarm(this, "Health", {
       compositeAlarmName: `weir-${environment.name}-pipeline-health`,
       alarmDescription: "in ALARM while any alarm that wakes somebody is: what a status page and a deployment look at",
@@ -50,6 +36,22 @@ export class AlarmSet extends Construct {
     });
     this.health.addAlarmAction(new SnsAction(topics.ticket));
   }
+}
+
+export function alarmOf(scope: Construct, environment: Environment, alarm: Alarm, topic: sns.ITopic): cloudwatch.Alarm {
+  const one = new cloudwatch.Alarm(scope, alarm.id, {
+    alarmName: `weir-${environment.name}-${alarm.id}`,
+    alarmDescription: `${alarm.means}. What to do: docs/runbooks/${alarm.runbook}.md`,
+    metric: metricOf(alarm),
+    comparisonOperator: COMPARISONS[alarm.is],
+    threshold: alarm.threshold,
+    evaluationPeriods: alarm.points[1],
+    datapointsToAlarm: alarm.points[0],
+    treatMissingData: alarm.missing === "breaching" ? cloudwatch.TreatMissingData.BREACHING : cloudwatch.TreatMissingData.NOT_BREACHING,
+  });
+  one.addAlarmAction(new SnsAction(topic));
+  if (alarm.severity === "page") one.addOkAction(new SnsAction(topic));
+  return one;
 }
 
 /** `label` is what a dashboard shows. */

@@ -6,7 +6,7 @@ import { type MetricUnit, METRICS, type PlainMetricName } from "#shared/telemetr
 import type { WatchedMetric } from "../alarms/alarm.ts";
 import { ownMetric } from "../alarms/pipeline-alarms.ts";
 import type { ComputeNames } from "../alarms/compute-alarms.ts";
-import type { Environment } from "../config/environment.ts";
+import { type Environment, globalName } from "../config/environment.ts";
 import { toMetric } from "./alarm-set.ts";
 
 type Line = readonly [name: PlainMetricName, statistic: WatchedMetric["statistic"]];
@@ -14,9 +14,11 @@ type Graph = readonly [title: string, ...lines: Line[]];
 
 const REAL_TIME: readonly Graph[] = [
   ["Events in and out", ["EventsIn", "Sum"], ["RowsIn", "Sum"], ["RowsOut", "Sum"], ["SinkRows", "Sum"]],
+  ["From raw to committed", ["EndToEndMs", "p99"], ["EndToEndMs", "Maximum"]],
   ["Behind, in time", ["TimeLagSeconds", "Maximum"], ["WatermarkLagSeconds", "Maximum"]],
   ["From record to validated", ["RecordAgeMs", "p99"], ["BatchDurationMs", "p99"], ["ProduceDurationMs", "p99"]],
   ["Commit and delivery", ["CommitDurationMs", "p99"], ["EpochDurationMs", "p99"], ["SinkDurationMs", "p99"]],
+  ["Read API", ["Reads", "Sum"], ["ReadMisses", "Sum"], ["ReadsDegraded", "Sum"]],
   ["Recoveries", ["Recoveries", "Sum"], ["SessionsLost", "Sum"], ["Fenced", "Sum"], ["TxnUnknownOutcome", "Sum"]],
   ["Snapshots", ["CheckpointAgeSeconds", "Maximum"], ["CheckpointFailures", "Sum"], ["CheckpointDurationMs", "p99"]],
 ];
@@ -34,7 +36,14 @@ const RESOURCES: readonly Graph[] = [
   ["Partitions of a task", ["PartitionsOwned", "Maximum"], ["PartitionsRunning", "Maximum"]],
 ];
 
-const UNIT_LABELS: Readonly<Record<MetricUnit, string>> = { Count: "", Bytes: "bytes", Milliseconds: "ms", Seconds: "s", None: "" };
+const UNIT_LABELS: Readonly<Record<MetricUnit, string>> = {
+  Count: "",
+  Bytes: "bytes",
+  Milliseconds: "ms",
+  Seconds: "s",
+  Percent: "%",
+  None: "",
+};
 
 export class Dashboards extends Construct {
   constructor(
@@ -45,7 +54,7 @@ export class Dashboards extends Construct {
     super(scope, id);
     const board = (name: string, graphs: readonly Graph[], more: readonly cloudwatch.IWidget[] = []): void => {
       new cloudwatch.Dashboard(this, name, {
-        dashboardName: `weir-${environment.name}-${name}`,
+        dashboardName: `${globalName(environment)}-${name}`,
         defaultInterval: Duration.hours(3),
         widgets: [[...graphs.map((graph) => graphOf(environment, graph)), ...more]],
       });

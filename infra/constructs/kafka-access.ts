@@ -4,30 +4,22 @@
  */
 import { Fn } from "aws-cdk-lib";
 import * as iam from "aws-cdk-lib/aws-iam";
-
-export interface KafkaRights {
-  readonly read?: readonly string[];
-  readonly write?: readonly string[];
-  /** Consumer groups whose positions or members it keeps. */
-  readonly groups?: readonly string[];
-  /** Of the transactional ids it may use. */
-  readonly transactionalIdPrefix?: string;
-}
+import type { KafkaRights } from "#shared/events/kafka-rights.ts";
 
 /** `arn:…:cluster/NAME/UUID` is also the beginning of every name inside the cluster. */
-function inside(clusterArn: string, kind: "topic" | "group" | "transactional-id", name: string): string {
+export function inside(clusterArn: string, kind: "topic" | "group" | "transactional-id", name: string): string {
   const [prefix, place] = [0, 1].map((part) => Fn.select(part, Fn.split(":cluster/", clusterArn)));
   return `${prefix}:${kind}/${place}/${name}`;
 }
 
 export function kafkaStatements(
   clusterArn: string,
-  { read = [], write = [], groups = [], transactionalIdPrefix }: KafkaRights,
+  { read, write, describe = [], groups, describeGroups = [], transactionalIdPrefix }: KafkaRights,
 ): iam.PolicyStatement[] {
   const allow = (actions: readonly string[], resources: readonly string[]): iam.PolicyStatement =>
     new iam.PolicyStatement({ actions: actions.map((action) => `kafka-cluster:${action}`), resources: [...resources] });
   const topics = (names: readonly string[]): string[] => names.map((name) => inside(clusterArn, "topic", name));
-  const found = [...new Set([...read, ...write])];
+  const found = [...new Set([...read, ...write, ...describe])];
   return [
     allow(["Connect", "DescribeCluster", ...(write.length > 0 ? ["WriteDataIdempotently"] : [])], [clusterArn]),
     ...(found.length > 0 ? [allow(["DescribeTopic"], topics(found))] : []),
@@ -38,6 +30,14 @@ export function kafkaStatements(
           allow(
             ["DescribeGroup", "AlterGroup"],
             groups.map((group) => inside(clusterArn, "group", group)),
+          ),
+        ]
+      : []),
+    ...(describeGroups.length > 0
+      ? [
+          allow(
+            ["DescribeGroup"],
+            describeGroups.map((group) => inside(clusterArn, "group", group)),
           ),
         ]
       : []),

@@ -2,7 +2,7 @@
  * Amazon MSK in KRaft mode over its own resources: the published construct knows neither topics nor Express brokers' missing settings. IAM for our
  * own parts, SCRAM for producers, TLS only. Its addresses exist only once it does, so a custom resource asks for them and SSM keeps them.
  */
-import { Duration } from "aws-cdk-lib";
+import { Duration, Stack } from "aws-cdk-lib";
 import * as appscaling from "aws-cdk-lib/aws-applicationautoscaling";
 import type * as ec2 from "aws-cdk-lib/aws-ec2";
 import * as iam from "aws-cdk-lib/aws-iam";
@@ -28,6 +28,9 @@ const OFFSETS_RETENTION_MINUTES = 129_600;
 /** Express brokers take few settings: replication factor 3, min ISR 2 and no unclean election are theirs already, and topics carry the rest themselves. */
 export function brokerSettings({ kafka, partitions }: Environment): Readonly<Record<string, string>> {
   const always = {
+    // Who comes by SCRAM may do what an access list allows, and else nothing. IAM principals, the writer of those lists among them, never meet them;
+    // brokers are super users ("Apache Kafka ACLs" in the MSK developer guide).
+    "allow.everyone.if.no.acl.found": "false",
     "auto.create.topics.enable": "false",
     "compression.type": "producer",
     "offsets.retention.minutes": String(OFFSETS_RETENTION_MINUTES),
@@ -73,7 +76,11 @@ export class KafkaCluster extends Construct {
         instanceType: kafka.instanceType,
         clientSubnets: vpc.isolatedSubnets.map((subnet) => subnet.subnetId),
         securityGroups: [securityGroup.securityGroupId],
-        connectivityInfo: { publicAccess: { type: "DISABLED" } },
+        connectivityInfo: {
+          publicAccess: { type: "DISABLED" },
+          // How a replicator in another region reaches it. MSK refuses it in a cluster's creation: name the standby in a second deployment.
+          ...(environment.standby === null ? {} : { vpcConnectivity: { clientAuthentication: { sasl: { iam: { enabled: true } } } } }),
+        },
         ...(kafka.volumeGib === undefined ? {} : { storageInfo: { ebsStorageInfo: { volumeSize: kafka.volumeGib } } }),
       },
       configurationInfo: { arn: configuration.attrArn, revision: configuration.attrLatestRevisionRevision },
@@ -86,8 +93,28 @@ export class KafkaCluster extends Construct {
       loggingInfo: { brokerLogs: { cloudWatchLogs: { enabled: true, logGroup: brokerLog.logGroupName } } },
     });
     this.cluster.applyRemovalPolicy(scope.removalPolicy);
+    if (environment.standby !== null) this.#letReplicatorConnect();
     if (kafka.brokerType === "standard") this.#growWithUse(kafka.volumeGibMax!);
     [this.bootstrapIam, this.bootstrapScram] = this.#bootstrap(environment, logsKey);
+  }
+
+  /** What the cluster holds the replicator's role decides; this lets MSK make the way to it ("Prepare source and target clusters"). */
+  #letReplicatorConnect(): void {
+    new msk.CfnClusterPolicy(this, "Policy", {
+      clusterArn: this.cluster.attrArn,
+      policy: {
+        Version: "2012-10-17",
+        Statement: [
+          {
+            Effect: "Allow",
+            Principal: { Service: "kafka.amazonaws.com" },
+            Action: ["kafka:CreateVpcConnection", "kafka:GetBootstrapBrokers", "kafka:DescribeClusterV2"],
+            Resource: this.cluster.attrArn,
+            Condition: { StringEquals: { "aws:SourceAccount": Stack.of(this).account } },
+          },
+        ],
+      },
+    });
   }
 
   /** Up only, by AWS at most every six hours: the template's volumeGib must then never be lowered. */

@@ -9,7 +9,12 @@ export interface KafkaReference {
   readonly bootstrapIam: string;
 }
 
+/** By itself, for who does not connect: a parameter that a template declares and nobody uses is a finding. */
+export function kafkaClusterArn(stack: WeirStack): string {
+  return ssm.StringParameter.valueForStringParameter(stack, stack.parameterName(KAFKA_PARAMETERS.clusterArn));
+}
+
 export function kafkaReference(stack: WeirStack): KafkaReference {
-  const read = (name: string): string => ssm.StringParameter.valueForStringParameter(stack, stack.parameterName(name));
-  return { clusterArn: read(KAFKA_PARAMETERS.clusterArn), bootstrapIam: read(KAFKA_PARAMETERS.bootstrapIam) };
+  const bootstrapIam = ssm.StringParameter.valueForStringParameter(stack, stack.parameterName(KAFKA_PARAMETERS.bootstrapIam));
+  return { clusterArn: kafkaClusterArn(stack), bootstrapIam };
 }

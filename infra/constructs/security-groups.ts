@@ -25,6 +25,8 @@ const MEMBERS = {
   validator: "validator function",
   processor: "processor tasks",
   sinks: "sinks task",
+  api: "function of the read API",
+  readers: "whoever asks the read API: attach it to services inside this network",
   operators: "tasks of operators: migrations, rules, verify",
   valkey: "Valkey nodes",
   postgres: "PostgreSQL",
@@ -32,12 +34,13 @@ const MEMBERS = {
   clickhouse: "ClickHouse replicas",
   keeper: "ClickHouse Keepers",
   endpoints: "interface endpoints of AWS services",
+  apiEndpoint: "interface endpoint of the read API",
 } as const;
 
 export type Member = keyof typeof MEMBERS;
 
 /** They call AWS (KMS, S3, logs, package repositories) over TLS. */
-const CALLERS: readonly Member[] = ["validator", "processor", "sinks", "operators", "clickhouse", "keeper"];
+const CALLERS: readonly Member[] = ["validator", "processor", "sinks", "api", "operators", "clickhouse", "keeper"];
 
 const PAIRS: readonly (readonly [from: Member, to: Member, port: keyof typeof PORTS])[] = [
   ["kafka", "kafka", "kafkaIam"],
@@ -49,10 +52,15 @@ const PAIRS: readonly (readonly [from: Member, to: Member, port: keyof typeof PO
   ["sinks", "kafka", "kafkaIam"],
   ["operators", "kafka", "kafkaIam"],
   ["sinks", "valkey", "valkey"],
+  ["api", "valkey", "valkey"],
   ["operators", "valkey", "valkey"],
   ["operators", "postgres", "postgres"],
   ["sinks", "balancer", "clickhouseHttps"],
+  ["api", "balancer", "clickhouseHttps"],
+  ["readers", "apiEndpoint", "https"],
+  ["operators", "apiEndpoint", "https"],
   ["operators", "balancer", "clickhouseHttps"],
+  ["operators", "clickhouse", "clickhouseHttps"],
   ["balancer", "clickhouse", "clickhouseHttps"],
   ["clickhouse", "clickhouse", "clickhouseInterserver"],
   ["clickhouse", "clickhouse", "clickhouseNative"],

@@ -12,6 +12,7 @@ import type * as logs from "aws-cdk-lib/aws-logs";
 import type * as s3 from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 import { environmentOf } from "#shared/config/config.ts";
+import { kafkaRights } from "#shared/events/kafka-rights.ts";
 import { groupId, topicName } from "#shared/events/names.ts";
 import { acknowledgeWildcards } from "../checks/acknowledge.ts";
 import type { Environment } from "../config/environment.ts";
@@ -109,11 +110,7 @@ export class ValidatorFunction extends Construct {
   #role({ environment, kafka, key, objectsKey, rules }: ValidatorFunctionProps, log: logs.LogGroup): iam.Role {
     const { generation } = environment;
     const statements = [
-      ...kafkaStatements(kafka.clusterArn, {
-        read: [topicName(LANE, "raw")],
-        write: [topicName(LANE, "valid")],
-        groups: [groupId({ lane: LANE, generation }, "validator")],
-      }),
+      ...kafkaStatements(kafka.clusterArn, kafkaRights({ lane: LANE, generation }).validator),
       // The mapping finds the brokers in the role's name.
       new iam.PolicyStatement({
         actions: [

@@ -1,6 +1,8 @@
 /** Docker's context for the images: just what the Dockerfile copies, so that an image changes when its code does and not with every test. */
-import { cpSync, mkdirSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { ConfigError } from "#shared/kernel/errors.ts";
+import { dockerfileFindings } from "../checks/dockerfile.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -20,5 +22,8 @@ export function writeImageContext(folder: string): void {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
     cpSync(join(ROOT, file), join(folder, file), { recursive: true });
   }
-  cpSync(join(ROOT, "infra/images/Dockerfile"), join(folder, "Dockerfile"));
+  const dockerfile = join(ROOT, "infra/images/Dockerfile");
+  const findings = dockerfileFindings(readFileSync(dockerfile, "utf8"));
+  if (findings.length > 0) throw new ConfigError(findings.map(({ line, rule, why }) => `infra/images/Dockerfile:${line}: ${rule}: ${why}`));
+  cpSync(dockerfile, join(folder, "Dockerfile"));
 }

@@ -1,10 +1,16 @@
 #!/bin/sh
 # Puts together what the platform gives in parts, and becomes the process, so that SIGTERM reaches it.
 set -eu
-if [ -n "${REDIS_HOST:-}" ]; then
-  WEIR_REDIS="rediss://${REDIS_USER}:${REDIS_PASSWORD}@${REDIS_HOST}:${REDIS_PORT}"
+if [ -n "${REDIS_HOSTS:-}" ]; then
+  # The order says which partition is where.
+  WEIR_REDIS=""
+  IFS=","
+  for host in $REDIS_HOSTS; do
+    WEIR_REDIS="${WEIR_REDIS:+$WEIR_REDIS,}rediss://${REDIS_USER}:${REDIS_PASSWORD}@${host}:${REDIS_PORT}"
+  done
+  unset IFS
   export WEIR_REDIS
-  unset REDIS_USER REDIS_PASSWORD REDIS_HOST REDIS_PORT
+  unset REDIS_USER REDIS_PASSWORD REDIS_HOSTS REDIS_PORT
 fi
 if [ -n "${CLICKHOUSE_CA:-}" ]; then
   printf '%s\n' "$CLICKHOUSE_CA" > /scratch/clickhouse-ca.pem

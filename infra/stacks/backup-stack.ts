@@ -14,12 +14,14 @@ import { WeirStack, type WeirStackProps } from "./weir-stack.ts";
 export interface BackupStackProps extends WeirStackProps {
   readonly key: kms.IKey;
   readonly postgres: rds.IDatabaseInstance;
+  /** In the other region, where there is one. */
+  readonly copyVault?: backup.IBackupVault;
 }
 
 export class BackupStack extends WeirStack {
   constructor(scope: Construct, props: BackupStackProps) {
     super(scope, "backup", props);
-    const { environment, key, postgres } = props;
+    const { environment, key, postgres, copyVault } = props;
     const retention = Duration.days(environment.backupRetentionDays);
     const vault = new backup.BackupVault(this, "Vault", {
       encryptionKey: key,
@@ -36,6 +38,7 @@ export class BackupStack extends WeirStack {
           startWindow: Duration.hours(1),
           completionWindow: Duration.hours(8),
           deleteAfter: retention,
+          ...(copyVault === undefined ? {} : { copyActions: [{ destinationBackupVault: copyVault, deleteAfter: retention }] }),
         }),
       ],
     });
@@ -61,6 +64,12 @@ export class BackupStack extends WeirStack {
       ],
       disableDefaultBackupPolicy: true,
     });
+    // A budget is of the account and all its regions: the home one's sees both.
+    if (environment.site === "home") this.#addBudget();
+  }
+
+  #addBudget(): void {
+    const environment = this.config;
     const { monthlyUsd, alertTo } = environment.budget;
     new budgets.CfnBudget(this, "Budget", {
       budget: {

@@ -34,12 +34,16 @@ import type { KeyDomain } from "./security-stack.ts";
 import { WeirStack, type WeirStackProps } from "./weir-stack.ts";
 
 const FOLDER = join(import.meta.dirname, "../clickhouse");
-const USERS = ["sinks", "operator", "analyst", "interserver"] as const;
+const USERS = ["sinks", "operator", "analyst", "api", "interserver"] as const;
 type User = (typeof USERS)[number];
 
 export interface ClickhouseEndpoint {
   readonly url: string;
   readonly sinksLogin: secretsmanager.ISecret;
+  readonly operatorLogin: secretsmanager.ISecret;
+  readonly apiLogin: secretsmanager.ISecret;
+  /** Each for itself, past the balancer: migrations are a matter of each replica. */
+  readonly replicaUrls: readonly string[];
   /** SSM parameter with the authority's certificate, which the first node writes. */
   readonly caParameter: string;
 }
@@ -89,6 +93,9 @@ export class ClickhouseStack extends WeirStack {
     this.endpoint = {
       url: `https://clickhouse.${zoneName(environment)}:${PORTS.clickhouseHttps}`,
       sinksLogin: logins.sinks,
+      operatorLogin: logins.operator,
+      apiLogin: logins.api,
+      replicaUrls: nodeNames("clickhouse", environment).map((name) => `https://${name}.${zoneName(environment)}:${PORTS.clickhouseHttps}`),
       caParameter: this.parameterName("clickhouse/ca"),
     };
     logGroup(this, "Metrics", { environment, key: props.keys.operations, name: `/weir/${environment.name}/clickhouse-metrics` });
@@ -195,6 +202,12 @@ export class ClickhouseStack extends WeirStack {
       allow(["s3:ListBucket"], [backups.bucketArn]);
       allow(["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"], [backups.arnForObjects("*")]);
       allow(["kms:Decrypt", "kms:GenerateDataKey"], [keys.objects.keyArn]);
+      // What the other region left behind, for RESTORE (docs/DEPLOY.md, "A second region").
+      if (environment.site === "standby") {
+        const copies = bucketReference(this, "backups-copy");
+        allow(["s3:ListBucket"], [copies.bucketArn]);
+        allow(["s3:GetObject"], [copies.arnForObjects("*")]);
+      }
     }
     acknowledge(nodeRole, {
       "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/AmazonSSMManagedInstanceCore]":

@@ -11,11 +11,14 @@ import type * as secretsmanager from "aws-cdk-lib/aws-secretsmanager";
 import * as ssm from "aws-cdk-lib/aws-ssm";
 import type { Construct } from "constructs";
 import { environmentOf, variableOf } from "#shared/config/config.ts";
-import { groupId, OUTPUT_ROLES, type PipelineId, topicName, transactionalId } from "#shared/events/names.ts";
+import { kafkaRights } from "#shared/events/kafka-rights.ts";
+import type { PipelineId } from "#shared/events/names.ts";
 import { BASE_DIMENSIONS, METRICS_NAMESPACE, type PlainMetricName } from "#shared/telemetry/metrics-catalogue.ts";
 import { acknowledgeWildcards } from "../checks/acknowledge.ts";
 import { kafkaStatements } from "../constructs/kafka-access.ts";
 import { type KafkaReference, kafkaReference } from "../constructs/kafka-reference.ts";
+import type { Operation } from "../constructs/operation-function.ts";
+import { Operations } from "../constructs/operations.ts";
 import { PORTS } from "../constructs/security-groups.ts";
 import { StreamService } from "../constructs/stream-service.ts";
 import { ValidatorFunction } from "../constructs/validator-function.ts";
@@ -30,16 +33,19 @@ const METRICS_PORT = 9464;
 /** Code as the deployment takes it, made before synthesis. */
 export interface CodeFolders {
   readonly validator: string;
+  readonly api: string;
   readonly images: string;
+  readonly operations: Readonly<Record<Operation, string>>;
 }
 
 export interface ProcessingStackProps extends WeirStackProps {
   readonly code: CodeFolders;
   readonly vpc: ec2.IVpc;
-  readonly groups: Readonly<Record<"validator" | "processor" | "sinks", ec2.ISecurityGroup>>;
+  readonly groups: Readonly<Record<"validator" | "processor" | "sinks" | "operators", ec2.ISecurityGroup>>;
   readonly keys: Readonly<Record<KeyDomain, kms.IKey>>;
-  readonly valkey: { readonly address: string; readonly login: secretsmanager.ISecret };
+  readonly valkey: { readonly addresses: readonly string[]; readonly login: secretsmanager.ISecret };
   readonly clickhouse: ClickhouseEndpoint;
+  readonly postgres: { readonly address: string; readonly secretArn: string };
 }
 
 export class ProcessingStack extends WeirStack {
@@ -81,6 +87,23 @@ export class ProcessingStack extends WeirStack {
     this.processor = this.#addProcessor();
     this.sinks = this.#addSinks();
     this.#scaleByLag();
+    const { clickhouse, postgres } = props;
+    new Operations(this, "Operations", {
+      environment,
+      code: code.operations,
+      kafka: this.#kafka,
+      vpc,
+      securityGroup: groups.operators,
+      keys,
+      rules: this.#rules,
+      postgres,
+      clickhouse: {
+        replicaUrls: clickhouse.replicaUrls,
+        operatorSecretArn: clickhouse.operatorLogin.secretArn,
+        // A certificate is no secret; the nodes have written it when this stack is deployed.
+        ca: ssm.StringParameter.valueForStringParameter(this, clickhouse.caParameter),
+      },
+    });
   }
 
   /** What both services are told alike. */
@@ -91,8 +114,6 @@ export class ProcessingStack extends WeirStack {
 
   #addProcessor(): StreamService {
     const { environment, vpc, groups, keys, code } = this.#props;
-    const outputs = OUTPUT_ROLES.map((role) => topicName(LANE, role));
-    const valid = topicName(LANE, "valid");
     const service = new StreamService(this, "Processor", {
       environment,
       cluster: this.#cluster,
@@ -115,13 +136,7 @@ export class ProcessingStack extends WeirStack {
       }),
     });
     this.#allow(service, "ProcessorAccess", [
-      ...kafkaStatements(this.#kafka.clusterArn, {
-        // events.raw only for its end: whether a quiet partition is idle or behind. events.valid also for ticks of its own.
-        read: [topicName(LANE, "raw"), valid, ...outputs],
-        write: [valid, ...outputs],
-        groups: [groupId(this.#id, "processor"), groupId(this.#id, "processor-members")],
-        transactionalIdPrefix: transactionalId(this.#id, 0).replace(/0$/, ""),
-      }),
+      ...kafkaStatements(this.#kafka.clusterArn, kafkaRights(this.#id).processor),
       ...objectStatements(this.#snapshots, { write: true }),
       ...objectStatements(this.#rules, { write: false }),
       keyStatement(keys.objects),
@@ -131,7 +146,6 @@ export class ProcessingStack extends WeirStack {
 
   #addSinks(): StreamService {
     const { environment, vpc, groups, keys, code, clickhouse, valkey } = this.#props;
-    const outputs = OUTPUT_ROLES.map((role) => topicName(LANE, role));
     const service = new StreamService(this, "Sinks", {
       environment,
       cluster: this.#cluster,
@@ -147,7 +161,8 @@ export class ProcessingStack extends WeirStack {
       metricsPort: METRICS_PORT,
       variables: {
         ...environmentOf({ ...this.#common(), clickhouse: clickhouse.url, clickhouseUser: "sinks", sinksMetricsPort: METRICS_PORT }),
-        REDIS_HOST: valkey.address,
+        // infra/images/start.sh makes WEIR_REDIS of them, in this order.
+        REDIS_HOSTS: valkey.addresses.join(","),
         REDIS_PORT: String(PORTS.valkey),
       },
       secrets: {
@@ -159,12 +174,7 @@ export class ProcessingStack extends WeirStack {
         ),
       },
     });
-    this.#allow(service, "SinksAccess", [
-      ...kafkaStatements(this.#kafka.clusterArn, {
-        read: outputs,
-        groups: [groupId(this.#id, "sink-clickhouse"), groupId(this.#id, "sink-redis")],
-      }),
-    ]);
+    this.#allow(service, "SinksAccess", kafkaStatements(this.#kafka.clusterArn, kafkaRights(this.#id).sinks));
     return service;
   }
 

@@ -6,6 +6,7 @@ import type * as kms from "aws-cdk-lib/aws-kms";
 import * as rds from "aws-cdk-lib/aws-rds";
 import * as secretsmanager from "aws-cdk-lib/aws-secretsmanager";
 import type { Construct } from "constructs";
+import { READER_ACCESS } from "#shared/read/redis-rights.ts";
 import { acknowledge } from "../checks/acknowledge.ts";
 import { logGroup } from "../constructs/log-group.ts";
 import { PORTS } from "../constructs/security-groups.ts";
@@ -17,21 +18,26 @@ const RDS_RETENTION_DAYS_MAX = 35;
 
 export interface StoresStackProps extends WeirStackProps {
   readonly vpc: ec2.IVpc;
-  readonly groups: Readonly<Record<"valkey" | "postgres", ec2.ISecurityGroup>>;
+  readonly groups: Readonly<Record<"valkey" | "postgres" | "operators", ec2.ISecurityGroup>>;
   readonly keys: Readonly<Record<KeyDomain, kms.IKey>>;
 }
 
 export class StoresStack extends WeirStack {
-  readonly valkeyId: string;
-  readonly valkeyAddress: string;
+  /** In the order that decides which partition is where. */
+  readonly valkeyIds: readonly string[];
+  readonly valkeyAddresses: readonly string[];
   readonly valkeyLogin: secretsmanager.Secret;
+  /** Of who reads hot values and changes none. */
+  readonly valkeyReaderLogin: secretsmanager.Secret;
   readonly postgres: rds.DatabaseInstance;
 
   constructor(scope: Construct, props: StoresStackProps) {
     super(scope, "stores", props);
-    this.valkeyId = `weir-${this.config.name}`;
+    const { name, valkey } = this.config;
+    this.valkeyIds = Array.from({ length: valkey.groups }, (_, i) => (i === 0 ? `weir-${name}` : `weir-${name}-${i + 1}`));
     this.valkeyLogin = this.#login("ValkeyLogin", "weir", props.keys.stores);
-    this.valkeyAddress = this.#addValkey(props).attrPrimaryEndPointAddress;
+    this.valkeyReaderLogin = this.#login("ValkeyReaderLogin", "reader", props.keys.stores);
+    this.valkeyAddresses = this.#addValkey(props).map(({ attrPrimaryEndPointAddress }) => attrPrimaryEndPointAddress);
     this.postgres = this.#addPostgres(props);
   }
 
@@ -50,35 +56,36 @@ export class StoresStack extends WeirStack {
     return login;
   }
 
-  /** Two users: ours, and Valkey's built-in `default`, switched off. */
+  /** Two users of ours, and Valkey's built-in `default`, switched off. */
   #addUsers(key: kms.IKey): elasticache.CfnUserGroup {
     const passwordOf = (login: secretsmanager.Secret): string => login.secretValueFromJson("password").unsafeUnwrap();
     const user = (id: string, userName: string, accessString: string, login: secretsmanager.Secret): elasticache.CfnUser =>
       new elasticache.CfnUser(this, id, {
         engine: "valkey",
-        userId: `${this.valkeyId}-${userName}`,
+        userId: `${this.valkeyIds[0]}-${userName}`,
         userName,
         accessString,
         authenticationMode: { Type: "password", Passwords: [passwordOf(login)] },
       });
     const users = [
       user("ValkeyUser", "weir", "on ~* &* +@all -@dangerous -@admin +info", this.valkeyLogin),
+      user("ValkeyReader", "reader", READER_ACCESS, this.valkeyReaderLogin),
       user("ValkeyDefault", "default", "off ~* -@all", this.#login("ValkeyDefaultLogin", "default", key)),
     ];
     const group = new elasticache.CfnUserGroup(this, "ValkeyUsers", {
       engine: "valkey",
-      userGroupId: this.valkeyId,
+      userGroupId: this.valkeyIds[0]!,
       userIds: users.map(({ userId }) => userId),
     });
     for (const each of users) group.addResourceDependency(each);
     return group;
   }
 
-  #addValkey({ vpc, groups, keys }: StoresStackProps): elasticache.CfnReplicationGroup {
-    const { valkey, isDurable } = this.config;
+  /** Groups of one shard each and not one cluster: a script touches all keys of a partition, which a cluster's slots would tear apart. */
+  #addValkey({ vpc, groups, keys }: StoresStackProps): elasticache.CfnReplicationGroup[] {
     const users = this.#addUsers(keys.stores);
     const subnets = new elasticache.CfnSubnetGroup(this, "ValkeySubnets", {
-      cacheSubnetGroupName: this.valkeyId,
+      cacheSubnetGroupName: this.valkeyIds[0]!,
       description: "weir: hot values",
       subnetIds: vpc.isolatedSubnets.map(({ subnetId }) => subnetId),
     });
@@ -89,8 +96,33 @@ export class StoresStack extends WeirStack {
       properties: { "maxmemory-policy": "noeviction" },
     });
     const slowLog = logGroup(this, "ValkeySlowLog", { environment: this.config, key: keys.operations });
-    const group = new elasticache.CfnReplicationGroup(this, "Valkey", {
-      replicationGroupId: this.valkeyId,
+    return this.valkeyIds.map((id, i) =>
+      this.#addValkeyGroup(i === 0 ? "Valkey" : `Valkey${i + 1}`, {
+        replicationGroupId: id,
+        cacheSubnetGroupName: subnets.ref,
+        cacheParameterGroupName: parameters.ref,
+        securityGroupIds: [groups.valkey.securityGroupId],
+        kmsKeyId: keys.stores.keyArn,
+        userGroupIds: [users.ref],
+        logDeliveryConfigurations: [
+          {
+            logType: "slow-log",
+            logFormat: "json",
+            destinationType: "cloudwatch-logs",
+            destinationDetails: { cloudWatchLogsDetails: { logGroup: slowLog.logGroupName } },
+          },
+        ],
+      }),
+    );
+  }
+
+  #addValkeyGroup(
+    id: string,
+    own: Partial<elasticache.CfnReplicationGroupProps> & Pick<elasticache.CfnReplicationGroupProps, "replicationGroupId">,
+  ): elasticache.CfnReplicationGroup {
+    const { valkey, isDurable } = this.config;
+    const group = new elasticache.CfnReplicationGroup(this, id, {
+      ...own,
       replicationGroupDescription: "weir: hot values, rebuilt from the log when lost",
       engine: "valkey",
       engineVersion: "8.1",
@@ -99,23 +131,10 @@ export class StoresStack extends WeirStack {
       automaticFailoverEnabled: valkey.replicas > 0,
       multiAzEnabled: valkey.replicas > 0,
       port: PORTS.valkey,
-      cacheSubnetGroupName: subnets.ref,
-      cacheParameterGroupName: parameters.ref,
-      securityGroupIds: [groups.valkey.securityGroupId],
       transitEncryptionEnabled: true,
       transitEncryptionMode: "required",
       atRestEncryptionEnabled: true,
-      kmsKeyId: keys.stores.keyArn,
-      userGroupIds: [users.ref],
       snapshotRetentionLimit: isDurable ? 7 : 1,
-      logDeliveryConfigurations: [
-        {
-          logType: "slow-log",
-          logFormat: "json",
-          destinationType: "cloudwatch-logs",
-          destinationDetails: { cloudWatchLogsDetails: { logGroup: slowLog.logGroupName } },
-        },
-      ],
       autoMinorVersionUpgrade: true,
     });
     group.applyRemovalPolicy(isDurable ? RemovalPolicy.SNAPSHOT : RemovalPolicy.DESTROY);
@@ -168,9 +187,17 @@ export class StoresStack extends WeirStack {
       performanceInsightRetention: rds.PerformanceInsightRetention.DEFAULT,
     });
     instance.node.addDependency(...logGroups);
-    acknowledge(instance, {
-      "AwsSolutions-SMG4":
-        "the owner's login is for migrations alone and rotated by hand (docs/SECURITY.md); people and parts log in by IAM",
+    // By a function that AWS writes and keeps. The functions that use it read it at each call.
+    instance.secret!.addRotationSchedule("Rotation", {
+      automaticallyAfter: Duration.days(30),
+      hostedRotation: secretsmanager.HostedRotation.postgreSqlSingleUser({
+        functionName: `weir-${this.config.name}-postgres-rotation`,
+        vpc,
+        vpcSubnets: { subnets: vpc.privateSubnets },
+        securityGroups: [groups.operators],
+        // As RDS makes it: what none of these has needs no escaping in an address.
+        excludeCharacters: " %+~`#$&*()|[]{}:;<>?!'/@\"\\",
+      }),
     });
     if (!isDurable) {
       acknowledge(instance, {

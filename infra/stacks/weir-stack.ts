@@ -1,7 +1,7 @@
 /** What every stack has in common: its name, its tags, its region, its three zones and whether it may be deleted. */
 import { Fn, RemovalPolicy, Stack } from "aws-cdk-lib";
 import type { Construct } from "constructs";
-import type { Environment } from "../config/environment.ts";
+import { type Environment, globalName } from "../config/environment.ts";
 
 export interface WeirStackProps {
   readonly environment: Environment;
@@ -15,7 +15,7 @@ export abstract class WeirStack extends Stack {
   readonly removalPolicy: RemovalPolicy;
 
   constructor(scope: Construct, concern: string, { environment, dataClass }: WeirStackProps) {
-    super(scope, `weir-${environment.name}-${concern}`, {
+    super(scope, `${globalName(environment)}-${concern}`, {
       env: { region: environment.region },
       terminationProtection: environment.isDurable,
       // Since explicitStackTags, Tags.of(stack) would no longer tag the stack.

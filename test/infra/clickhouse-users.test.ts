@@ -75,6 +75,7 @@ describe("users of ClickHouse in prod", () => {
         SINKS_SHA256: hash("s"),
         OPERATOR_SHA256: hash("o"),
         ANALYST_SHA256: hash("a"),
+        API_SHA256: hash("i"),
       },
     });
     const end = performance.now() + STARTS_WITHIN_MS;
@@ -112,12 +113,26 @@ describe("users of ClickHouse in prod", () => {
     expect(await ask("sinks", "s", "KILL QUERY WHERE query_id = 'nobody' SYNC")).toBe("");
   });
 
+  test("an operator migrates: tables of ours, and a scratch database to compare them with; nobody else's", async () => {
+    expect(await ask("operator", "o", "CREATE DATABASE weir_expected_0a1b")).toBe("");
+    expect(await ask("operator", "o", "CREATE TABLE weir_expected_0a1b.t (a Int64) ENGINE = MergeTree ORDER BY a")).toBe("");
+    expect(await ask("operator", "o", "DROP DATABASE weir_expected_0a1b")).toBe("");
+    expect(await ask("operator", "o", "CREATE DATABASE other")).toContain("ACCESS_DENIED");
+  });
+
   test("analysts read within their limits and write nothing", async () => {
     expect(await ask("analyst", "a", "SELECT a FROM weir.t")).toBe("1");
     expect(await ask("analyst", "a", "INSERT INTO weir.t VALUES (2)")).toMatch(/READONLY|ACCESS_DENIED/);
     expect(await ask("analyst", "a", "SELECT 1 SETTINGS max_memory_usage = 1000000000000")).toContain("SETTING_CONSTRAINT_VIOLATION");
     expect(await ask("analyst", "a", "SELECT 1 SETTINGS max_execution_time = 3600")).toContain("SETTING_CONSTRAINT_VIOLATION");
     expect(await ask("analyst", "a", "SELECT count() FROM system.users")).toContain("ACCESS_DENIED");
+  });
+
+  test("the read API reads within its limits, sets how long a question may take, and writes nothing", async () => {
+    expect(await ask("api", "i", "SELECT a FROM weir.t SETTINGS max_execution_time = 3")).toBe("1");
+    expect(await ask("api", "i", "SELECT 1 SETTINGS max_execution_time = 60")).toContain("SETTING_CONSTRAINT_VIOLATION");
+    expect(await ask("api", "i", "INSERT INTO weir.t VALUES (2)")).toMatch(/READONLY|ACCESS_DENIED/);
+    expect(await ask("api", "i", "SELECT count() FROM system.users")).toContain("ACCESS_DENIED");
   });
 
   test("the local user for backups may back up and not change, and a wrong password opens nothing", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ConfigError } from "#shared/kernel/errors.ts";
-import { type Environment, parseEnvironment } from "../../infra/config/environment.ts";
+import { type Environment, parseEnvironment, standbyOf } from "../../infra/config/environment.ts";
 import { ENVIRONMENT_NAMES, environmentNamed } from "../../infra/config/environments.ts";
 
 function changed(name: (typeof ENVIRONMENT_NAMES)[number], change: (environment: Record<string, never>) => void): () => Environment {
@@ -40,10 +40,27 @@ describe("an environment", () => {
     ["a durable store without a second copy", "prod", set("postgres.isMultiAz", false), /isMultiAz/],
     ["backups shorter than promised", "prod", set("backupRetentionDays", 30), /backupRetentionDays/],
     ["nobody to wake", "prod", set("alarms.pageTo", []), /pageTo/],
+    ["more groups of Valkey than partitions", "dev", set("valkey.groups", 9), /valkey\.groups/],
+    ["a standby in the same region", "prod", set("standby", { region: "eu-central-1", cidr: "10.31.0.0/16" }), /standby\.region/],
+    ["a standby with the same addresses", "prod", set("standby", { region: "eu-west-1", cidr: "10.30.0.0/16" }), /standby\.cidr/],
+    [
+      "a standby of what leaves nothing behind",
+      "dev",
+      set("standby", { region: "eu-west-1", cidr: "10.31.0.0/16" }),
+      /standby: for durable/,
+    ],
     ["a key that nobody knows", "dev", set("partitons", 8), /partitons/],
   ] as const)("refuses %s", (_, name, change, problem) => {
     expect(changed(name, change)).toThrow(ConfigError);
     expect(changed(name, change)).toThrow(problem);
+  });
+
+  test("has a twin only where one is named, and the twin has none", () => {
+    expect(standbyOf(environmentNamed("prod"))).toBeUndefined();
+    const twin = standbyOf(changed("prod", set("standby", { region: "eu-west-1", cidr: "10.31.0.0/16" }))())!;
+    expect(twin).toMatchObject({ site: "standby", region: "eu-west-1", standby: null, network: { cidr: "10.31.0.0/16" } });
+    expect(standbyOf(twin)).toBeUndefined();
+    expect(twin.partitions).toBe(environmentNamed("prod").partitions);
   });
 
   test("reports all problems at once", () => {

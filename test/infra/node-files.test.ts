@@ -1,15 +1,13 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { CLICKHOUSE_METRICS, keeperXml, serverXml, usersXml } from "../../infra/clickhouse/config-files.ts";
 import { ENVIRONMENT_NAMES, environmentNamed } from "../../infra/config/environments.ts";
-import { IMAGE_FILES, writeImageContext } from "../../infra/images/context.ts";
 import { writeNodeFiles } from "../../infra/stacks/clickhouse-stack.ts";
-import { ROOT } from "./test-environment.ts";
 
 const run = promisify(execFile);
 
@@ -58,41 +56,6 @@ describe("files of a ClickHouse node", () => {
       for (const file of taken) expect(files).toContain(file);
       const agent = readFileSync(join(folder, "agent.json"), "utf8");
       for (const metric of Object.values(CLICKHOUSE_METRICS)) expect(agent).toContain(metric);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-});
-
-describe("images", () => {
-  test("the Dockerfile copies nothing that its context lacks", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "weir-context-"));
-    try {
-      writeImageContext(folder);
-      const dockerfile = readFileSync(join(folder, "Dockerfile"), "utf8");
-      const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, sources]) => sources!.split(" "));
-      expect(copied.toSorted()).toEqual([...IMAGE_FILES].toSorted());
-      for (const source of copied) expect(existsSync(join(folder, source)), source).toBe(true);
-      expect(dockerfile).toMatch(/^USER node$/m);
-      expect(dockerfile).not.toMatch(/:latest/);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-
-  test.each(["processor", "sinks"])("%s runs as the one file that the image holds", async (entry) => {
-    const folder = await mkdtemp(join(tmpdir(), "weir-image-"));
-    try {
-      await run("sh", ["infra/images/bundle.sh", entry, folder], { cwd: ROOT });
-      await mkdir(join(folder, "node_modules"));
-      await symlink(join(ROOT, "node_modules/@node-rs"), join(folder, "node_modules/@node-rs"));
-      // An unknown variable is what it refuses first: everything it imports is there, and nothing listens or connects.
-      const started = run(process.execPath, [join(folder, "main.mjs")], {
-        cwd: folder,
-        env: { PATH: process.env["PATH"], WEIR_NONSENSE: "1" },
-        timeout: 20_000,
-      });
-      await expect(started).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining("WEIR_NONSENSE") });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

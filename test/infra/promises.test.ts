@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { groupId, OUTPUT_ROLES, topicName } from "#shared/events/names.ts";
 import { topicSpecs } from "#shared/events/topic-specs.ts";
+import { API_PATHS, SOURCES_PREFIX } from "#shared/read/api-paths.ts";
+import { READER_ACCESS } from "#shared/read/redis-rights.ts";
 import { ENVIRONMENT_NAMES, environmentNamed } from "../../infra/config/environments.ts";
 import { allResources, type Resource, resourcesOf, templatesOf } from "./test-environment.ts";
 
@@ -34,7 +36,8 @@ describe.each(ENVIRONMENT_NAMES)("%s", (name) => {
     expect(made.map(({ Properties }) => String(Properties["TopicName"])).toSorted()).toEqual(specs.map(({ topic }) => topic).toSorted());
     for (const { Properties, DeletionPolicy } of made) {
       const configs = Buffer.from(String(Properties["Configs"]), "base64").toString();
-      expect(Properties).toMatchObject({ ReplicationFactor: 3, PartitionCount: environment.partitions });
+      const { partitions } = specs.find(({ topic }) => topic === Properties["TopicName"])!;
+      expect(Properties).toMatchObject({ ReplicationFactor: 3, PartitionCount: partitions });
       expect(configs).toContain("message.timestamp.type=LogAppendTime");
       const days = Properties["TopicName"] === topicName("live", "dlq") ? 30 : 7;
       expect(configs).toContain(`retention.ms=${days * 86_400_000}`);
@@ -63,7 +66,7 @@ describe.each(ENVIRONMENT_NAMES)("%s", (name) => {
   test("a SCRAM login, in dev only, has the name that MSK demands", () => {
     const secrets = resourcesOf(templates.streaming, "AWS::SecretsManager::Secret").map(({ Properties }) => Properties);
     for (const { Name } of secrets) expect(Name).toMatch(/^AmazonMSK_/);
-    // Without ACLs such a login may do everything, so none exists where data is real.
+    // A password outside this account, beside IAM which needs none: nowhere that data is real, though access lists would hold it to events.raw.
     expect(secrets).toHaveLength(name === "dev" ? 1 : 0);
     expect(resourcesOf(templates.streaming, "AWS::MSK::BatchScramSecret")).toHaveLength(secrets.length);
     for (const { KmsKeyId } of secrets) expect(KmsKeyId).toBeDefined();
@@ -125,6 +128,88 @@ describe.each(ENVIRONMENT_NAMES)("%s", (name) => {
     }
     expect(may(/^ValidatorRole/, "WriteData")).toMatch(valid);
     expect(may(/^SinksAccess/, "WriteData")).toBe("");
+  });
+
+  test("who comes by SCRAM may do what is declared and nothing else: producers write events, within a quota, and their function alone changes that", () => {
+    const settings = String(one(resourcesOf(templates.streaming, "AWS::MSK::Configuration"))["ServerProperties"]);
+    expect(settings).toContain("allow.everyone.if.no.acl.found=false");
+    const { Users, ServiceTimeout } = one(resourcesOf(templates.streaming, "Custom::KafkaAccess"));
+    // CloudFormation waits an hour for an answer that never comes, unless it is told otherwise.
+    expect(Number(ServiceTimeout)).toBeLessThanOrEqual(900);
+    const users = Object.values(Users as Record<string, { ProducerBytesPerS: string }>);
+    expect(users.length).toBeGreaterThan(0);
+    for (const { ProducerBytesPerS, ...rights } of users) {
+      expect(rights).toMatchObject({ Read: [], Write: [topicName("live", "raw")], Groups: [] });
+      expect(rights).not.toHaveProperty("TransactionalIdPrefix");
+      // The rate that the environment is sized for fits in; ten times as much does not.
+      const all = Number(ProducerBytesPerS) * environment.kafka.brokers;
+      expect(all).toBeGreaterThan(environment.alarms.eventsPerS * 330);
+      expect(all).toBeLessThan(Math.max(10 * environment.alarms.eventsPerS * 330, 4_000_000));
+    }
+    const cluster = Object.keys(templates.streaming.findResources("AWS::MSK::Cluster"))[0]!;
+    const granted = statements(templates.streaming, /^AclsWriterRole/).filter(({ actions }) => actions[0]!.startsWith("kafka"));
+    expect(granted).toHaveLength(1);
+    expect(granted[0]!.actions).toContain("kafka-cluster:AlterCluster");
+    expect(granted[0]!.resources).toBe(JSON.stringify({ "Fn::GetAtt": [cluster, "Arn"] }));
+    for (const part of ["Operations", "Validator", "Processor", "Sinks"])
+      for (const { actions } of statements(templates.processing, new RegExp(`^${part}`)))
+        expect(actions).not.toContain("kafka-cluster:AlterCluster");
+  });
+
+  test("the brokers' addresses are asked of AWS by a role that may ask just that, and stand in SSM for whoever comes later", () => {
+    const asked = resourcesOf(templates.streaming, "Custom::AWS").map(({ Properties }) => JSON.stringify(Properties));
+    expect(asked).toHaveLength(1);
+    expect(asked[0]).toContain("getBootstrapBrokers");
+    const parameters = resourcesOf(templates.streaming, "AWS::SSM::Parameter").map(({ Properties }) => Properties);
+    for (const [parameter, attribute] of Object.entries({ "bootstrap-iam": "SaslIam", "bootstrap-scram": "SaslScram" })) {
+      const { Value } = parameters.find((each) => each["Name"] === `/weir/${name}/kafka/${parameter}`)!;
+      expect(JSON.stringify(Value)).toContain(`BootstrapBrokerString${attribute}`);
+    }
+    expect(statements(templates.streaming, /^KafkaBootstrap/).flatMap(({ actions }) => actions)).toEqual(["kafka:GetBootstrapBrokers"]);
+  });
+
+  test("operations run inside the network, are repeated by nobody, and have the rights of their work alone", () => {
+    const functions = resourcesOf(templates.processing, "AWS::Lambda::Function").map(({ Properties }) => Properties);
+    const operations = functions.filter(({ FunctionName }) => FunctionName !== undefined);
+    expect(operations.map(({ FunctionName }) => String(FunctionName)).toSorted()).toEqual(
+      ["migrations", "redrive", "rules-publisher"].map((each) => `weir-${name}-${each}`),
+    );
+    for (const { VpcConfig, Architectures, KmsKeyArn, Environment: variables } of operations) {
+      expect(VpcConfig).toBeDefined();
+      expect([Architectures, KmsKeyArn !== undefined]).toEqual([["arm64"], true]);
+      // A login is read when it is needed, and never stands in a template.
+      expect(JSON.stringify(variables)).not.toContain("resolve:secretsmanager");
+    }
+    const retries = resourcesOf(templates.processing, "AWS::Lambda::EventInvokeConfig").map(
+      ({ Properties }) => Properties["MaximumRetryAttempts"],
+    );
+    expect(retries).toEqual([0, 0, 0]);
+    const may = (id: string, action: string): string =>
+      statements(templates.processing, new RegExp(`^Operations${id}Role`))
+        .filter(({ actions }) => actions.includes(action))
+        .map(({ resources }) => resources)
+        .join();
+    expect(may("Redrive", "kafka-cluster:WriteData")).toMatch(/\/events\.raw"/);
+    expect(may("Redrive", "kafka-cluster:ReadData")).not.toMatch(/\/events\.valid"/);
+    // It looks how far the validator and the processor are, and can move neither.
+    expect(may("Redrive", "kafka-cluster:DescribeGroup")).toContain(groupId(LIVE, "processor"));
+    expect(may("Redrive", "kafka-cluster:AlterGroup")).toBe("");
+    expect(may("RulesPublisher", "kafka-cluster:WriteData")).toMatch(/\/events\.valid"/);
+    expect(may("RulesPublisher", "kafka-cluster:ReadData")).toBe("");
+    expect(may("RulesPublisher", "s3:PutObject")).toContain("rules/*");
+    for (const id of ["Migrations", "Redrive"]) expect(may(id, "s3:PutObject")).toBe("");
+    expect(may("Migrations", "kafka-cluster:Connect")).toBe("");
+  });
+
+  test("the password of PostgreSQL's owner changes by itself every month, by a function of AWS that reaches the database", () => {
+    const schedule = one(resourcesOf(templates.stores, "AWS::SecretsManager::RotationSchedule"));
+    expect(schedule["RotationRules"]).toEqual({ ScheduleExpression: "rate(30 days)" });
+    expect(schedule["HostedRotationLambda"]).toMatchObject({
+      RotationType: "PostgreSQLSingleUser",
+      KmsKeyArn: expect.anything(),
+      VpcSecurityGroupIds: expect.anything(),
+    });
+    expect((templates.stores.toJSON() as { Transform?: string }).Transform).toMatch(/^AWS::SecretsManager-/);
   });
 
   test("no policy allows kafka-cluster:* or a Kafka action on every resource", () => {
@@ -193,8 +278,10 @@ describe.each(ENVIRONMENT_NAMES)("%s", (name) => {
     for (const { Properties } of allResources(name, "AWS::ElasticLoadBalancingV2::LoadBalancer"))
       expect(Properties["Scheme"]).toBe("internal");
     for (const { Properties } of allResources(name, "AWS::RDS::DBInstance")) expect(Properties["PubliclyAccessible"]).toBe(false);
-    for (const type of ["AWS::ApiGateway::RestApi", "AWS::Lambda::Url", "AWS::CloudFront::Distribution"])
+    for (const type of ["AWS::ApiGatewayV2::Api", "AWS::Lambda::Url", "AWS::CloudFront::Distribution"])
       expect(allResources(name, type)).toEqual([]);
+    for (const { Properties } of allResources(name, "AWS::ApiGateway::RestApi"))
+      expect(Properties["EndpointConfiguration"]).toMatchObject({ Types: ["PRIVATE"], VpcEndpointIds: [expect.anything()] });
   });
 
   test("PostgreSQL and Valkey take TLS only and fail over where the environment is durable", () => {
@@ -216,7 +303,90 @@ describe.each(ENVIRONMENT_NAMES)("%s", (name) => {
     });
     const users = resourcesOf(templates.stores, "AWS::ElastiCache::User").map(({ Properties }) => Properties);
     expect(users.find(({ UserName }) => UserName === "default")).toMatchObject({ AccessString: expect.stringMatching(/^off /) });
-    expect(users.map(({ Engine }) => Engine)).toEqual(["valkey", "valkey"]);
+    expect(users.map(({ Engine }) => Engine)).toEqual(["valkey", "valkey", "valkey"]);
+    // Who only reads may set what it has read, and nothing else that writes: test/integration/functions/api.test.ts runs under this list.
+    expect(users.find(({ UserName }) => UserName === "reader")!["AccessString"]).toBe(READER_ACCESS);
+  });
+
+  test("the read API answers signed requests that come through its endpoint, within a rate, and writes down who asked", () => {
+    const { api } = templates;
+    const rest = one(resourcesOf(api, "AWS::ApiGateway::RestApi"));
+    const [allowed, denied] = (rest["Policy"] as { Statement: Record<string, unknown>[] }).Statement;
+    // A star would let in everybody of the account who can sign, whatever IAM says of him.
+    expect(JSON.stringify(allowed!["Principal"])).toContain(":root");
+    expect(denied).toMatchObject({
+      Effect: "Deny",
+      Principal: { AWS: "*" },
+      Condition: {
+        StringNotEquals: { "aws:SourceVpce": (rest["EndpointConfiguration"] as { VpcEndpointIds: unknown[] }).VpcEndpointIds[0] },
+      },
+    });
+    const methods = resourcesOf(api, "AWS::ApiGateway::Method").map(({ Properties }) => Properties);
+    expect(methods).toHaveLength(2 * Object.keys(API_PATHS).length);
+    for (const method of methods) expect(method).toMatchObject({ HttpMethod: "GET", AuthorizationType: "AWS_IAM" });
+    const stage = one(resourcesOf(api, "AWS::ApiGateway::Stage"));
+    expect(stage).toMatchObject({
+      AccessLogSetting: { DestinationArn: expect.anything(), Format: expect.stringContaining("$context.identity.userArn") },
+      MethodSettings: [
+        {
+          HttpMethod: "*",
+          ResourcePath: "/*",
+          ThrottlingRateLimit: environment.api.ratePerS,
+          ThrottlingBurstLimit: environment.api.burst,
+          LoggingLevel: "ERROR",
+          DataTraceEnabled: false,
+        },
+      ],
+    });
+    const endpoint = one(resourcesOf(api, "AWS::EC2::VPCEndpoint"));
+    expect(endpoint).toMatchObject({ VpcEndpointType: "Interface", PrivateDnsEnabled: false, SecurityGroupIds: [expect.anything()] });
+    expect(JSON.stringify(endpoint["PolicyDocument"])).toContain('"aws:PrincipalAccount"');
+  });
+
+  test("who may see one source is granted its paths and no others: each path is there behind its sources, and nothing else is", () => {
+    const resources = templates.api.findResources("AWS::ApiGateway::Resource") as Record<string, Resource>;
+    const pathOf = (id: string): string => {
+      const { ParentId, PathPart } = resources[id]!.Properties as { ParentId: { Ref?: string }; PathPart: string };
+      return `${ParentId.Ref === undefined ? "" : pathOf(ParentId.Ref)}/${PathPart}`;
+    };
+    const paths = resourcesOf(templates.api, "AWS::ApiGateway::Method").map(({ Properties }) =>
+      pathOf((Properties["ResourceId"] as { Ref: string }).Ref),
+    );
+    expect(paths.toSorted()).toEqual(
+      Object.values(API_PATHS)
+        .flatMap((path) => [path, `${SOURCES_PREFIX}${path}`])
+        .toSorted(),
+    );
+    for (const { Properties } of resourcesOf(templates.api, "AWS::IAM::ManagedPolicy"))
+      expect(JSON.stringify(Properties["PolicyDocument"])).toMatch(/"Action":"execute-api:Invoke".*\/v1\/GET\/\*/);
+  });
+
+  test("the read API's function reads two logins that may change nothing, reaches two stores, and cannot starve the validator", () => {
+    const functions = resourcesOf(templates.api, "AWS::Lambda::Function").map(({ Properties }) => Properties);
+    const { reservedConcurrency } = environment.api;
+    expect(one(resourcesOf(templates.api, "AWS::Lambda::Function"))).toMatchObject({
+      Architectures: ["arm64"],
+      KmsKeyArn: expect.anything(),
+      VpcConfig: expect.anything(),
+    });
+    expect(functions[0]!["ReservedConcurrentExecutions"]).toBe(reservedConcurrency ?? undefined);
+    if (name !== "dev") expect(environment.validator.reservedConcurrency! + reservedConcurrency!).toBeLessThanOrEqual(900);
+    const secrets = statements(templates.api, /^ReadsRole/).filter(({ actions }) => actions.includes("secretsmanager:GetSecretValue"));
+    expect(secrets).toHaveLength(1);
+    expect(secrets[0]!.resources).toMatch(/ValkeyReaderLogin/);
+    expect(secrets[0]!.resources).toMatch(/ApiLogin/);
+    expect((JSON.parse(secrets[0]!.resources) as unknown[]).length).toBe(2);
+    expect(JSON.stringify(functions[0]!["Environment"])).not.toContain("resolve:secretsmanager");
+    const group = (member: string): string =>
+      Object.keys(templates.network.findResources("AWS::EC2::SecurityGroup")).find((id) => id.startsWith(`Groups${member}`))!;
+    const from = resourcesOf(templates.network, "AWS::EC2::SecurityGroupIngress").filter(({ Properties }) =>
+      JSON.stringify(Properties["SourceSecurityGroupId"]).includes(`"${group("Api")}"`),
+    );
+    expect(from.map(({ Properties }) => String(Properties["Description"])).toSorted()).toEqual([
+      "api to balancer: clickhouseHttps",
+      "api to endpoints: https",
+      "api to valkey: valkey",
+    ]);
   });
 
   test("ClickHouse's nodes heal one by one and an odd number of Keepers votes in different zones", () => {
@@ -261,6 +431,15 @@ describe.each(ENVIRONMENT_NAMES)("%s", (name) => {
         else expect(DeletionPolicy, id).toBe("Delete");
       }
     }
+  });
+
+  test("what costs or breaks more than most need is off: a second region, experiments, more groups of Valkey", () => {
+    expect(environment).toMatchObject({ standby: null, hasExperiments: false, site: "home", valkey: { groups: 1 } });
+    for (const type of ["AWS::MSK::Replicator", "AWS::MSK::ClusterPolicy", "AWS::FIS::ExperimentTemplate"])
+      expect(allResources(name, type), type).toEqual([]);
+    expect(resourcesOf(templates.stores, "AWS::ElastiCache::ReplicationGroup")).toHaveLength(1);
+    for (const { Properties } of allResources(name, "AWS::S3::Bucket")) expect(Properties).not.toHaveProperty("ReplicationConfiguration");
+    expect(JSON.stringify(one(resourcesOf(templates.streaming, "AWS::MSK::Cluster")))).not.toContain("VpcConnectivity");
   });
 
   test("every stack stays far below CloudFormation's 500 resources", () => {

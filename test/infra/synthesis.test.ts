@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Stack } from "aws-cdk-lib";
+import * as fis from "aws-cdk-lib/aws-fis";
 import * as msk from "aws-cdk-lib/aws-msk";
 import * as s3 from "aws-cdk-lib/aws-s3";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -31,7 +32,7 @@ describe("checks at synthesis", () => {
     const app = testApp();
     addChecks(app);
     createEnvironment(app, environmentNamed(name), placeholderCode());
-    expect(app.synth().stacks).toHaveLength(9);
+    expect(app.synth().stacks).toHaveLength(10);
   });
 
   test("each set of rules fails on a resource that breaks it", () => {
@@ -45,8 +46,41 @@ describe("checks at synthesis", () => {
       partitionCount: 1,
       replicationFactor: 2,
     });
-    for (const rule of ["topics_have_three_replicas", "topics_outlive_their_stack", "buckets_are_closed", "AwsSolutions-S1"]) {
-      expect(() => app.synth()).toThrow(rule);
+    new fis.CfnExperimentTemplate(stack, "Endless", {
+      description: "d",
+      roleArn: "arn:aws:iam::123456789012:role/r",
+      targets: {},
+      actions: { wait: { actionId: "aws:fis:wait", parameters: { duration: "PT1M" } } },
+      stopConditions: [{ source: "none" }],
+      tags: {},
+    });
+    new msk.CfnReplicator(stack, "All", {
+      replicatorName: "r",
+      serviceExecutionRoleArn: "arn:aws:iam::123456789012:role/r",
+      kafkaClusters: [],
+      replicationInfoList: [
+        {
+          targetCompressionType: "NONE",
+          topicReplication: { topicsToReplicate: [".*"], detectAndCopyNewTopics: false },
+          consumerGroupReplication: { consumerGroupsToReplicate: [] },
+        },
+      ],
+    });
+    let report = "";
+    try {
+      app.synth();
+    } catch (thrown) {
+      report = String(thrown);
+    }
+    for (const rule of [
+      "topics_have_three_replicas",
+      "topics_outlive_their_stack",
+      "buckets_are_closed",
+      "experiments_end",
+      "replicators_name_their_topics",
+      "AwsSolutions-S1",
+    ]) {
+      expect(report).toContain(rule);
     }
   });
 
@@ -81,7 +115,8 @@ describe("checks at synthesis", () => {
         }
         const folders = Object.values(manifest.files).map(({ source }) => source.path);
         const handlers = await Promise.allSettled(folders.map((each) => readFile(join(folder, each, "handler.mjs"), "utf8")));
-        expect(handlers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+        // The validator and three operations.
+        expect(handlers.filter(({ status }) => status === "fulfilled")).toHaveLength(4);
       } finally {
         await rm(folder, { recursive: true, force: true });
       }

@@ -6,6 +6,8 @@ import { App } from "aws-cdk-lib";
 import { Template } from "aws-cdk-lib/assertions";
 import type { EnvironmentName } from "../../infra/config/environment.ts";
 import { environmentNamed } from "../../infra/config/environments.ts";
+import { type Operation, OPERATIONS } from "../../infra/constructs/operation-function.ts";
+import type { CodeFolders } from "../../infra/stacks/processing-stack.ts";
 import { createEnvironment, type EnvironmentStacks } from "../../infra/environment-stacks.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
@@ -23,11 +25,15 @@ export function testApp(): App {
   return new App({ context });
 }
 
-export function placeholderCode(): { validator: string; images: string } {
+export function placeholderCode(): CodeFolders {
   const folder = mkdtempSync(join(tmpdir(), "weir-placeholder-"));
-  const code = { validator: join(folder, "validator"), images: join(folder, "images") };
-  for (const each of Object.values(code)) mkdirSync(each);
-  writeFileSync(join(code.validator, "handler.mjs"), "export const handler = async () => {};\n");
+  const operations = Object.fromEntries(OPERATIONS.map((each) => [each, join(folder, each)])) as Record<Operation, string>;
+  const code = { validator: join(folder, "validator"), api: join(folder, "api"), images: join(folder, "images"), operations };
+  mkdirSync(code.images);
+  for (const each of [code.validator, code.api, ...Object.values(operations)]) {
+    mkdirSync(each);
+    writeFileSync(join(each, "handler.mjs"), "export const handler = async () => {};\n");
+  }
   writeFileSync(join(code.images, "Dockerfile"), "FROM scratch\n");
   return code;
 }
