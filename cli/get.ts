@@ -9,14 +9,15 @@ import { findPipeline } from "./pipeline.ts";
 type Lookup = (reader: Reader, access: Access) => Promise<Answer<object>>;
 
 export const command: Command = {
-  summary: "one user, session, window or event, with where the answer is from",
-  help: `usage: weir get user ID | session ID | event UUID | window KIND USER START  [--source A,B] [--json] [--lane NAME] [--data-dir DIR]
+  summary: "one user, session, window, event or metric, with where the answer is from",
+  help: `usage: weir get user ID | session ID | event UUID | metric NAME | window KIND USER START  [--source A,B] [--json] [--lane NAME] [--data-dir DIR]
 
 Asks Redis, and ClickHouse for what is not there. Says from which, as of when, and whether the value can still change. Exit code 3: there is none.
 
   --source A,B  as a caller who may see these sources only: everything is computed from their events
   KIND          ${WINDOW_KINDS.join(", ")}
   START         as 2026-11-24T10:05:00Z
+  NAME          of the newest closed minute, as quality.completeness or events:web (docs/QUALITY.md, docs/API.md)
 
 examples:
   weir get user 42
@@ -47,9 +48,10 @@ function lookupOf([kind = "", ...rest]: readonly string[]): Lookup {
     if (kind === "user") return (reader, access) => reader.user(first, access);
     if (kind === "session") return (reader, access) => reader.session(first, access);
     if (kind === "event") return (reader, access) => reader.event(first, access);
+    if (kind === "metric") return (reader, access) => reader.metric(first, access);
   }
   if (kind !== "window" || first === undefined || second === undefined || third === undefined || rest.length > 3)
-    throw new UsageError("expected user ID, session ID, event UUID or window KIND USER START", "weir get --help");
+    throw new UsageError("expected user ID, session ID, event UUID, metric NAME or window KIND USER START", "weir get --help");
   const windowKind = WINDOW_KINDS.find((candidate) => candidate === first);
   if (windowKind === undefined) throw new UsageError(`${first}: must be one of ${WINDOW_KINDS.join(", ")}`, "weir get --help");
   const startMs = Date.parse(third);

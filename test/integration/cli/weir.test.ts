@@ -123,6 +123,26 @@ describe("with events", () => {
     expect(late[0]).toMatchObject({ window: expect.any(String), window_start: expect.any(String) });
   });
 
+  test("get answers with the newest value and where it is from, and says when there is none", async () => {
+    const [newest] = rowsOf(await pipeline.weir(["tail", "clean", "-n", "1"]));
+    const [user, event] = [String(newest!["user_id"]), String(newest!["event_id"])];
+    const got = async (...args: string[]): Promise<{ value: Record<string, unknown> | null; from: string; code: number | null }> => {
+      const { code, out, err } = await pipeline.weir(["get", ...args, "--json"]);
+      expect(out, err).not.toBe("");
+      return { ...(JSON.parse(out) as { value: Record<string, unknown> | null; from: string }), code };
+    };
+    // Redis while it is at most ten seconds behind, else whichever is newer.
+    expect(await got("user", user)).toMatchObject({
+      code: 0,
+      from: expect.stringMatching(/^(redis|clickhouse)$/),
+      value: { userId: user },
+    });
+    expect(await got("event", event)).toMatchObject({ code: 0, from: "clickhouse", value: { userId: user } });
+    expect(await got("user", "18446744073709551615")).toMatchObject({ code: 3, value: null });
+    expect(await got("metric", "events:nobody")).toMatchObject({ code: 3, value: null });
+    expect(await pipeline.weir(["get", "user", "minus one"])).toMatchObject({ code: 3, err: expect.stringContaining("minus one") });
+  });
+
   test("tail --follow shows what comes, and Ctrl-C ends it with 130", async () => {
     const child = pipeline.spawnWeir(["tail", "raw", "-n", "1", "--follow"]);
     let out = "";
