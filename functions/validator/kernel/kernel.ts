@@ -1,4 +1,5 @@
 /** One plan in one instance of the kernel, which takes the events that nothing is wrong with. All others are the twin's (../scanner). */
+import type { EventColumns } from "#shared/events/columns.ts";
 import type { Plan } from "#shared/rules/plan.ts";
 import type { BlockBuilder } from "../scanner/block-builder.ts";
 import type { Limits } from "../scanner/limits.ts";
@@ -79,6 +80,11 @@ export class Kernel {
 
   drain(block: BlockBuilder): void {
     this.#staged.drain(block);
+  }
+
+  /** Ends a block in which every row is the kernel's and still here. Views, valid until the next row. */
+  finish(block: BlockBuilder): EventColumns {
+    return this.#staged.finish(block);
   }
 
   #attach(): Uint8Array {

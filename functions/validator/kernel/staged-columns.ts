@@ -1,8 +1,10 @@
 /**
  * The rows that the kernel accepted since the last drain. They go to the block as a run, column by column, so that the kernel's memory never has
- * to hold a block and one row costs no call.
+ * to hold a block and one row costs no call. Where they are the whole block, the block's columns are views of them.
  */
+import type { BytesColumn, EventColumns } from "#shared/events/columns.ts";
 import type { BlockBuilder } from "../scanner/block-builder.ts";
+import { setBits } from "../scanner/column-builders.ts";
 import type { Region } from "./region.ts";
 
 const ROWS = 2_048;
@@ -96,9 +98,50 @@ export class StagedColumns {
       const present = words[WORD.present + i]!;
       if (present > 0) column.appendRun(at, rows, this.#offsets[i]!, this.#bytes[i]!, present === rows ? null : this.#presence[i]!);
     }
-    const { versionRows } = block;
+    this.#countVersions(block, rows);
+    this.clear();
+  }
+
+  /** Ends a block that has no other rows. Views, valid until the next row. */
+  finish(block: BlockBuilder): EventColumns {
+    const { rows } = this;
+    block.openAccepted(rows);
+    block.eventType.appendRun(0, this.#type, rows);
+    block.source.appendRun(0, this.#source, rows);
+    this.#countVersions(block, rows);
+    const columns = block.finish();
+    const [sessionId, deviceInfo, geoLocation, properties] = [0, 1, 2, 3].map((i) => this.#bytesColumn(i, rows));
+    this.clear();
+    return {
+      ...columns,
+      sourceOffset: this.#sourceOffset.subarray(0, rows),
+      eventTimeMs: this.#eventTimeMs.subarray(0, rows),
+      eventId: this.#eventId.subarray(0, 16 * rows),
+      userId: this.#userId.subarray(0, 2 * rows),
+      value: this.#value.subarray(0, rows),
+      fingerprint: this.#fingerprint.subarray(0, rows),
+      sessionId: sessionId ?? columns.sessionId,
+      deviceInfo: deviceInfo ?? columns.deviceInfo,
+      geoLocation: geoLocation ?? columns.geoLocation,
+      properties: properties ?? columns.properties,
+    };
+  }
+
+  /** null = no row has it. */
+  #bytesColumn(i: number, rows: number): BytesColumn | null {
+    const present = this.#words[WORD.present + i]!;
+    if (present === 0) return null;
+    const offsets = this.#offsets[i]!.subarray(0, rows + 1);
+    let validity: Uint8Array | null = null;
+    if (present < rows) {
+      validity = new Uint8Array((rows + 7) >> 3);
+      setBits(validity, 0, rows, this.#presence[i]!);
+    }
+    return { offsets, bytes: this.#bytes[i]!.subarray(0, offsets[rows]), validity };
+  }
+
+  #countVersions({ versionRows }: BlockBuilder, rows: number): void {
     const versions = this.#version;
     for (let row = 0; row < rows; row++) versionRows[versions[row]!]!++;
-    this.clear();
   }
 }

@@ -115,7 +115,7 @@ export class BytesBuilder {
 }
 
 /** Sets those of `rows` bits from `row` on whose byte in `presence` is not 0, null = all. Returns how many. */
-function setBits(bits: Uint8Array, row: number, rows: number, presence: Uint8Array | null): number {
+export function setBits(bits: Uint8Array, row: number, rows: number, presence: Uint8Array | null): number {
   let count = 0;
   for (let i = 0; i < rows;) {
     const at = row + i;

@@ -145,7 +145,11 @@ class BlockValidator implements Validator {
   }
 
   finish(): EventColumns {
-    this.#kernel?.drain(this.#block);
+    const kernel = this.#kernel;
+    if (kernel !== null && kernel.rows > 0) {
+      if (this.#block.rows === 0) return kernel.finish(this.#block);
+      kernel.drain(this.#block);
+    }
     return this.#block.finish();
   }
 
