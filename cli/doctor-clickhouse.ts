@@ -26,6 +26,9 @@ const INSERTS = {
   parallel_view_processing: ["0", "views of one block are written in no order, so that an unclean end leaves some without it"],
 } as const;
 
+/** Idempotent by key. */
+const REPLACING = ["windows", "dead_letters", "metrics_1min", "quality_1min", "cost_1min"];
+
 interface Table {
   readonly name: string;
   readonly engine: string;
@@ -101,7 +104,7 @@ async function examineTables(examiner: Examiner, config: Config): Promise<boolea
             (SELECT toFloat64(any(value)) FROM system.merge_tree_settings WHERE name = 'replicated_deduplication_window') AS blocks,
             (SELECT toFloat64(any(value)) FROM system.merge_tree_settings WHERE name = 'replicated_deduplication_window_seconds') AS seconds`,
   );
-  const named = ["events", "user_activity_1min", "windows", "dead_letters"];
+  const named = ["events", "user_activity_1min", ...REPLACING];
   for (const name of [...named, "user_activity_1min_view"])
     examiner.expect(
       tables.some((table) => table.name === name),
@@ -126,7 +129,7 @@ async function examineTables(examiner: Examiner, config: Config): Promise<boolea
     examineWindow(examiner, database, table, defaults!);
   }
   const replaces = (name: string): boolean => tables.every((table) => table.name !== name || table.engine.includes("ReplacingMergeTree"));
-  for (const name of ["windows", "dead_letters"])
+  for (const name of REPLACING)
     examiner.expect(replaces(name), {
       where: `table ${database}.${name}`,
       what: "is no ReplacingMergeTree",
