@@ -4,7 +4,7 @@
  *
  * Written out at once (`finish`) it is the plain copy.
  */
-import { ROW_WORDS, CHUNK_BITS, CHUNK_MASK, CHUNK_ROWS } from "./row-chunks.ts";
+import { ROW_WORDS, CHUNK_BITS, CHUNK_MASK, CHUNK_ROWS, type RowChunks } from "./row-chunks.ts";
 
 export interface SectionCopy {
   /** Copies about so many bytes; returns how many, 0 = all is copied and the table is no longer watched. */
@@ -19,32 +19,45 @@ export function finish(copy: SectionCopy): void {
 const PAGE_BITS = 3;
 const PAGE_ROWS = 1 << PAGE_BITS;
 
-export interface PageShape {
+export interface RowShape {
   /** Of each row, how many words stand in the snapshot, from the first on. */
   readonly savedWords: number;
-  /** Puts the words that follow from the rest to zero, in copied rows: words[from] to words[to - 1]. */
-  readonly clean: (words: Int32Array, from: number, to: number) => void;
-  /** Called once, with the last row copied. */
-  readonly done: () => void;
+  /** Puts the words that follow from the rest to zero, in copied rows: words[from] to words[to - 1]. null = none do. */
+  readonly clean: ((words: Int32Array, from: number, to: number) => void) | null;
+}
+
+/** The first `rows` rows at once, beside whatever copy in pieces is under way. */
+export function copyRows(chunks: RowChunks, rows: number, target: Uint8Array, shape: RowShape): void {
+  finish(new PageCopy(chunks.words, rows, target, shape, () => undefined));
+}
+
+/** The same piece by piece, of one at a time: the rows are watched until the last one is copied. */
+export function startRowCopy(chunks: RowChunks, rows: number, target: Uint8Array, shape: RowShape): SectionCopy {
+  const copy = new PageCopy(chunks.words, rows, target, shape, () => chunks.endWatch());
+  chunks.watch = copy;
+  return copy;
 }
 
 /** Rows that change. */
-export class PageCopy implements SectionCopy {
+class PageCopy implements SectionCopy {
   readonly #source: readonly Int32Array[];
   readonly #rows: number;
   readonly #target: Int32Array;
-  readonly #shape: PageShape;
+  readonly #shape: RowShape;
+  /** Called once, with the last row copied. */
+  readonly #done: () => void;
   /** 1 = the page is copied. */
   readonly #isCopied: Uint8Array;
   #nextPage = 0;
   #isDone = false;
 
   /** Of the first `rows` rows of the chunks in `source`, which may gain chunks meanwhile. `target` is 4-aligned. */
-  constructor(source: readonly Int32Array[], rows: number, target: Uint8Array, shape: PageShape) {
+  constructor(source: readonly Int32Array[], rows: number, target: Uint8Array, shape: RowShape, done: () => void) {
     this.#source = source;
     this.#rows = rows;
     this.#target = new Int32Array(target.buffer, target.byteOffset, rows * shape.savedWords);
     this.#shape = shape;
+    this.#done = done;
     this.#isCopied = new Uint8Array(Math.ceil(rows / PAGE_ROWS));
   }
 
@@ -62,7 +75,7 @@ export class PageCopy implements SectionCopy {
     let at = (from & CHUNK_MASK) * ROW_WORDS;
     let to = from * savedWords;
     for (let i = 0; i < rows; i++, at += ROW_WORDS) for (let word = 0; word < savedWords; word++) target[to++] = source[at + word]!;
-    this.#shape.clean(target, from * savedWords, to);
+    this.#shape.clean?.(target, from * savedWords, to);
   }
 
   step(budgetBytes: number): number {
@@ -92,7 +105,7 @@ export class PageCopy implements SectionCopy {
     }
     if (bytes === 0 && !this.#isDone) {
       this.#isDone = true;
-      this.#shape.done();
+      this.#done();
     }
     return bytes;
   }
@@ -110,7 +123,7 @@ export class PageCopy implements SectionCopy {
         for (let word = 0; word < savedWords; word++) target[written + word] = source[read + word]!;
       }
     }
-    this.#shape.clean(target, at, to * savedWords);
+    this.#shape.clean?.(target, at, to * savedWords);
   }
 }
 

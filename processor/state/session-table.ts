@@ -12,7 +12,7 @@ import { tableFull } from "./capacity.ts";
 import { hashUser } from "./key-hash.ts";
 import { CHUNK_BITS, CHUNK_MASK, ChunkPool, ROW_BYTES, ROW_WORDS, RowChunks } from "./row-chunks.ts";
 import { RowIndex } from "./row-index.ts";
-import { PageCopy, finish, type SectionCopy } from "./section-copy.ts";
+import { copyRows, startRowCopy, type RowShape, type SectionCopy } from "./section-copy.ts";
 import type { Tile } from "./tile.ts";
 
 /** The row waits in the list of due sessions. */
@@ -154,18 +154,12 @@ export class SessionTable {
 
   /** Every row ever used, free ones included, with the scheduling hints zeroed (I1). */
   copyTo(target: Uint8Array): void {
-    finish(this.#copy(target, () => undefined));
+    copyRows(this.chunks, this.#rows, target, SHAPE);
   }
 
   /** The same as {@link copyTo}, piece by piece. Of one at a time. */
   startCopy(target: Uint8Array): SectionCopy {
-    const copy = this.#copy(target, () => this.chunks.endWatch());
-    this.chunks.watch = copy;
-    return copy;
-  }
-
-  #copy(target: Uint8Array, done: () => void): PageCopy {
-    return new PageCopy(this.chunks.words, this.#rows, target, { savedWords: ROW_WORDS, clean: clearHints, done });
+    return startRowCopy(this.chunks, this.#rows, target, SHAPE);
   }
 
   copyFrom(source: Uint8Array, freeHead: number): void {
@@ -176,9 +170,12 @@ export class SessionTable {
   }
 }
 
-function clearHints(words: Int32Array, from: number, to: number): void {
-  for (let at = from; at < to; at += ROW_WORDS) {
-    if (words[at + 8] !== 0) words[at + 2] = 0;
-    words[at + 3] = 0;
-  }
-}
+const SHAPE: RowShape = {
+  savedWords: ROW_WORDS,
+  clean: (words, from, to) => {
+    for (let at = from; at < to; at += ROW_WORDS) {
+      if (words[at + 8] !== 0) words[at + 2] = 0;
+      words[at + 3] = 0;
+    }
+  },
+};

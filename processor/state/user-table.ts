@@ -15,13 +15,14 @@ import { tableFull } from "./capacity.ts";
 import { hashUser } from "./key-hash.ts";
 import { CHUNK_BITS, CHUNK_MASK, ChunkPool, RowChunks } from "./row-chunks.ts";
 import { RowIndex } from "./row-index.ts";
-import { PageCopy, finish, type SectionCopy } from "./section-copy.ts";
+import { copyRows, startRowCopy, type RowShape, type SectionCopy } from "./section-copy.ts";
 import { score, type ScoreOptions } from "./score.ts";
 import type { Tile } from "./tile.ts";
 
 /** Of a row in a snapshot: its first half. */
 export const USER_ROW_BYTES = 32;
 const SAVED_WORDS = USER_ROW_BYTES / 4;
+const SHAPE: RowShape = { savedWords: SAVED_WORDS, clean: null };
 const HOUR_MS = 3_600_000;
 const NAME = "users";
 
@@ -189,18 +190,12 @@ export class UserTable {
 
   /** Every row ever used, free ones included. */
   copyTo(target: Uint8Array): void {
-    finish(this.#copy(target, () => undefined));
+    copyRows(this.chunks, this.#rows, target, SHAPE);
   }
 
   /** The same as {@link copyTo}, piece by piece. Of one at a time. */
   startCopy(target: Uint8Array): SectionCopy {
-    const copy = this.#copy(target, () => this.chunks.endWatch());
-    this.chunks.watch = copy;
-    return copy;
-  }
-
-  #copy(target: Uint8Array, done: () => void): PageCopy {
-    return new PageCopy(this.chunks.words, this.#rows, target, { savedWords: SAVED_WORDS, clean: leave, done });
+    return startRowCopy(this.chunks, this.#rows, target, SHAPE);
   }
 
   copyFrom(source: Uint8Array, saved: { readonly freeHead: number; readonly sweptTo: number; readonly logTimeMs: number }): void {
@@ -221,5 +216,3 @@ export class UserTable {
     }
   }
 }
-
-function leave(): void {}

@@ -6,7 +6,7 @@
  */
 import { tableFull } from "./capacity.ts";
 import { CHUNK_BITS, CHUNK_MASK, ROW_BYTES, ROW_WORDS, RowChunks, type ChunkPool } from "./row-chunks.ts";
-import { PageCopy, finish, type SectionCopy } from "./section-copy.ts";
+import { copyRows, startRowCopy, type RowShape, type SectionCopy } from "./section-copy.ts";
 import { hashUser } from "./key-hash.ts";
 import { RowIndex } from "./row-index.ts";
 import type { Tile } from "./tile.ts";
@@ -198,22 +198,12 @@ export class WindowTable {
   }
 
   copyTo(target: Uint8Array): void {
-    finish(this.#copy(target, () => undefined));
+    copyRows(this.chunks, this.#rows, target, this.#isIndexed ? INDEXED : LINKED);
   }
 
   /** The same as {@link copyTo}, piece by piece. */
   startCopy(target: Uint8Array): SectionCopy {
-    const copy = this.#copy(target, () => this.chunks.endWatch());
-    this.chunks.watch = copy;
-    return copy;
-  }
-
-  #copy(target: Uint8Array, done: () => void): PageCopy {
-    return new PageCopy(this.chunks.words, this.#rows, target, {
-      savedWords: ROW_WORDS,
-      clean: this.#isIndexed ? leave : clearLinks,
-      done,
-    });
+    return startRowCopy(this.chunks, this.#rows, target, this.#isIndexed ? INDEXED : LINKED);
   }
 
   /** Rows as {@link copyTo} gives them. */
@@ -229,11 +219,14 @@ export class WindowTable {
   }
 }
 
-function leave(): void {}
-
-function clearLinks(words: Int32Array, from: number, to: number): void {
-  for (let at = from; at < to; at += ROW_WORDS) {
-    words[at + 6] = 0;
-    words[at + 7] = 0;
-  }
-}
+const INDEXED: RowShape = { savedWords: ROW_WORDS, clean: null };
+/** The links follow from the rows. */
+const LINKED: RowShape = {
+  savedWords: ROW_WORDS,
+  clean: (words, from, to) => {
+    for (let at = from; at < to; at += ROW_WORDS) {
+      words[at + 6] = 0;
+      words[at + 7] = 0;
+    }
+  },
+};
