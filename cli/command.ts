@@ -29,6 +29,22 @@ export interface CommandContext {
   readonly stop: AbortSignal;
 }
 
+/** What follows the name of a command, each loaded when asked for. */
+export type Subcommands = Readonly<Record<string, () => Promise<(context: CommandContext) => ExitCode | Promise<ExitCode>>>>;
+
+/** Runs the one that the first argument names. @throws UsageError */
+export async function runSubcommand(command: string, subcommands: Subcommands, context: CommandContext): Promise<ExitCode> {
+  const [name, ...args] = context.args;
+  const load = name !== undefined && Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
+  if (load === undefined) {
+    const names = Object.keys(subcommands);
+    const problem = name === undefined ? "one of its commands must be named" : `${name}: no such command${nearest(name, names)}`;
+    throw new UsageError(`${command}: ${problem}`, `weir ${command} ${names.join("|")}`);
+  }
+  const run = await load();
+  return run({ ...context, args });
+}
+
 /** The command line is wrong. */
 export class UsageError extends OperatingError {
   constructor(message: string, hint?: string) {

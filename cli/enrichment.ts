@@ -1,8 +1,6 @@
-import { nearest } from "#shared/config/config.ts";
-import { type Command, type CommandContext, type ExitCode, UsageError } from "./command.ts";
+import { type Command, runSubcommand, type Subcommands } from "./command.ts";
 
-/** Each in a file of its own, loaded when asked for. */
-const SUBCOMMANDS: Readonly<Record<string, () => Promise<(context: CommandContext) => Promise<ExitCode>>>> = {
+const SUBCOMMANDS: Subcommands = {
   ls: async () => (await import("./enrichment-history.ts")).listTables,
   show: async () => (await import("./enrichment-history.ts")).showTable,
   publish: async () => (await import("./enrichment-change.ts")).publishTable,
@@ -37,15 +35,5 @@ examples:
   weir enrichment publish tiers.csv --key source --reason "tiers of the new contract"
   weir enrichment show > table.jsonl && $EDITOR table.jsonl && weir enrichment publish table.jsonl --key source --reason "app moved" --dry-run
 `,
-  async run(context) {
-    const [name, ...args] = context.args;
-    const load = name !== undefined && Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
-    if (load === undefined) {
-      const problem =
-        name === undefined ? "one of its commands must be named" : `${name}: no such command${nearest(name, Object.keys(SUBCOMMANDS))}`;
-      throw new UsageError(`enrichment: ${problem}`, `weir enrichment ${Object.keys(SUBCOMMANDS).join("|")}`);
-    }
-    const run = await load();
-    return run({ ...context, args });
-  },
+  run: (context) => runSubcommand("enrichment", SUBCOMMANDS, context),
 };

@@ -1,8 +1,6 @@
-import { nearest } from "#shared/config/config.ts";
-import { type Command, type CommandContext, type ExitCode, UsageError } from "./command.ts";
+import { type Command, runSubcommand, type Subcommands } from "./command.ts";
 
-/** Each in a file of its own, loaded when asked for. */
-const SUBCOMMANDS: Readonly<Record<string, () => Promise<(context: CommandContext) => Promise<ExitCode>>>> = {
+const SUBCOMMANDS: Subcommands = {
   ls: async () => (await import("./rules-history.ts")).listRules,
   show: async () => (await import("./rules-history.ts")).showRules,
   lint: async () => (await import("./rules-lint.ts")).lintRules,
@@ -48,15 +46,5 @@ examples:
   weir rules show > rules.json && $EDITOR rules.json && weir rules test --release rules.json --live --last 5000
   weir rules apply rules.json --reason "amounts above 10,000 are tests"
 `,
-  async run(context) {
-    const [name, ...args] = context.args;
-    const load = name !== undefined && Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
-    if (load === undefined) {
-      const problem =
-        name === undefined ? "one of its commands must be named" : `${name}: no such command${nearest(name, Object.keys(SUBCOMMANDS))}`;
-      throw new UsageError(`rules: ${problem}`, `weir rules ${Object.keys(SUBCOMMANDS).join("|")}`);
-    }
-    const run = await load();
-    return run({ ...context, args });
-  },
+  run: (context) => runSubcommand("rules", SUBCOMMANDS, context),
 };

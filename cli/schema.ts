@@ -1,12 +1,23 @@
 import { nearest } from "#shared/config/config.ts";
 import { compareReleases, compareVersions, type RulesChange } from "#shared/rules/compatibility.ts";
 import { type EventTypeRule, type Release, rulesJsonSchema } from "#shared/rules/release-schema.ts";
-import { type Command, type CommandContext, EXIT, type ExitCode, numberOption, parseOptions, table, UsageError } from "./command.ts";
+import {
+  type Command,
+  type CommandContext,
+  EXIT,
+  type ExitCode,
+  numberOption,
+  parseOptions,
+  runSubcommand,
+  type Subcommands,
+  table,
+  UsageError,
+} from "./command.ts";
 import { publishedRelease, readReleaseFile, rulesConfig } from "./rules-sources.ts";
 
-const SUBCOMMANDS: Readonly<Record<string, (context: CommandContext) => ExitCode | Promise<ExitCode>>> = {
-  check: checkSchema,
-  json: printSchema,
+const SUBCOMMANDS: Subcommands = {
+  check: async () => checkSchema,
+  json: async () => printSchema,
 };
 
 export const command: Command = {
@@ -33,16 +44,7 @@ examples:
   weir rules show > old.json && weir schema check old.json new.json
   weir schema check new.json --against published --json
 `,
-  async run(context) {
-    const [name, ...args] = context.args;
-    const run = name !== undefined && Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
-    if (run === undefined) {
-      const problem =
-        name === undefined ? "one of its commands must be named" : `${name}: no such command${nearest(name, Object.keys(SUBCOMMANDS))}`;
-      throw new UsageError(`schema: ${problem}`, `weir schema ${Object.keys(SUBCOMMANDS).join("|")}`);
-    }
-    return run({ ...context, args });
-  },
+  run: (context) => runSubcommand("schema", SUBCOMMANDS, context),
 };
 
 function printSchema({ args, out }: CommandContext): ExitCode {
