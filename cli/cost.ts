@@ -1,5 +1,5 @@
-import { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { costBy, type CostGrouping } from "#shared/read/minutes-source.ts";
+import { withClickhouse } from "./clickhouse.ts";
 import { type Command, durationOption, EXIT, parseOptions, table } from "./command.ts";
 import { findPipeline } from "./pipeline.ts";
 import { groupingOf, nameOf } from "./quality.ts";
@@ -23,20 +23,16 @@ examples:
     const by = groupingOf(values.by ?? "source", GROUPINGS);
     const fromMs = Date.now() - durationOption("since", values.since, SINCE_MS);
     const { config } = findPipeline({ dataDir: values["data-dir"], lane: values.lane });
-    const client = new Clickhouse({ url: config.clickhouse, user: config.clickhouseUser, password: config.clickhousePassword });
-    try {
-      const rows = await costBy(client, by, { ...config, database: config.clickhouseDatabase, fromMs });
-      const { lane, generation } = config;
-      if (values.json === true) out(`${JSON.stringify({ lane, generation, by, fromMs, rows })}\n`);
-      else if (rows.length === 0) err("no minute has closed in this time\n");
-      else {
-        const names = by === "both" ? ["source", "destination"] : [by];
-        const lines = rows.map(({ of, events, bytes, usd }) => [...of.map((name) => nameOf(name)), events, bytes, usd.toFixed(6)]);
-        out(table([[...names, "events", "bytes", "usd"], ...lines]));
-      }
-      return rows.length === 0 ? EXIT.checkFailed : EXIT.ok;
-    } finally {
-      await client.close();
+    const period = { ...config, database: config.clickhouseDatabase, fromMs };
+    const rows = await withClickhouse(config, (client) => costBy(client, by, period));
+    const { lane, generation } = config;
+    if (values.json === true) out(`${JSON.stringify({ lane, generation, by, fromMs, rows })}\n`);
+    else if (rows.length === 0) err("no minute has closed in this time\n");
+    else {
+      const names = by === "both" ? ["source", "destination"] : [by];
+      const lines = rows.map(({ of, events, bytes, usd }) => [...of.map((name) => nameOf(name)), events, bytes, usd.toFixed(6)]);
+      out(table([[...names, "events", "bytes", "usd"], ...lines]));
     }
+    return rows.length === 0 ? EXIT.checkFailed : EXIT.ok;
   },
 };

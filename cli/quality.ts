@@ -1,6 +1,6 @@
-import { Clickhouse } from "#shared/clients/clickhouse/client.ts";
 import { type QualityGrouping, qualityBy } from "#shared/read/minutes-source.ts";
 import { QUALITY_DIMENSIONS } from "#shared/read/quality-targets.ts";
+import { withClickhouse } from "./clickhouse.ts";
 import { type Command, durationOption, EXIT, parseOptions, printable, table, UsageError } from "./command.ts";
 import { findPipeline } from "./pipeline.ts";
 
@@ -23,18 +23,14 @@ examples:
     const by = groupingOf(values.by ?? "source", GROUPINGS);
     const fromMs = Date.now() - durationOption("since", values.since, SINCE_MS);
     const { config } = findPipeline({ dataDir: values["data-dir"], lane: values.lane });
-    const client = new Clickhouse({ url: config.clickhouse, user: config.clickhouseUser, password: config.clickhousePassword });
-    try {
-      const rows = await qualityBy(client, by, { ...config, database: config.clickhouseDatabase, fromMs });
-      const isBelow = rows.some(({ percents }) => percents.some((percent, i) => percent < QUALITY_DIMENSIONS[i]!.targetPercent));
-      const { lane, generation } = config;
-      if (values.json === true) out(`${JSON.stringify({ lane, generation, by, fromMs, targets: QUALITY_DIMENSIONS, rows })}\n`);
-      else if (rows.length === 0) err("no minute has closed in this time\n");
-      else out(qualityTable(by, rows));
-      return rows.length === 0 || isBelow ? EXIT.checkFailed : EXIT.ok;
-    } finally {
-      await client.close();
-    }
+    const period = { ...config, database: config.clickhouseDatabase, fromMs };
+    const rows = await withClickhouse(config, (client) => qualityBy(client, by, period));
+    const isBelow = rows.some(({ percents }) => percents.some((percent, i) => percent < QUALITY_DIMENSIONS[i]!.targetPercent));
+    const { lane, generation } = config;
+    if (values.json === true) out(`${JSON.stringify({ lane, generation, by, fromMs, targets: QUALITY_DIMENSIONS, rows })}\n`);
+    else if (rows.length === 0) err("no minute has closed in this time\n");
+    else out(qualityTable(by, rows));
+    return rows.length === 0 || isBelow ? EXIT.checkFailed : EXIT.ok;
   },
 };
 

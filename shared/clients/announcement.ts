@@ -1,6 +1,7 @@
 /** A control record of one version in each partition of events.valid, and where it stands in PostgreSQL. What was done before is not done again. */
 import { type ControlRecord, encodeControl } from "../events/control.ts";
 import { type PipelineId, topicName } from "../events/names.ts";
+import { OperatingError, toError } from "../kernel/errors.ts";
 import { failpoint, type FailpointName } from "../kernel/failpoint.ts";
 import type { Kafka } from "./kafka/types.ts";
 import type { Session } from "./postgres/database.ts";
@@ -50,6 +51,13 @@ export async function announce(
     );
     appended.push({ partition, offset });
   }
+}
+
+/** What failed in the middle of a publication, which `command` finishes. The class of an error decides what a caller does about it, so it stays what it is and says more. */
+export function unfinished(command: string, state: string, thrown: unknown): Error {
+  const error = toError(thrown);
+  if (error instanceof OperatingError) error.message = `${state} (${command} finishes it): ${error.message}`;
+  return error;
 }
 
 export interface Switch {

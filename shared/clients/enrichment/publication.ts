@@ -8,13 +8,15 @@
  */
 import { enrichmentKey, enrichmentVersionOf, ENRICHMENT_PREFIX } from "../../events/enrichment-table.ts";
 import type { PipelineId } from "../../events/names.ts";
-import { CorruptStateError, OperatingError, toError } from "../../kernel/errors.ts";
+import { CorruptStateError } from "../../kernel/errors.ts";
 import { failpoint } from "../../kernel/failpoint.ts";
 import { sha256Of } from "../../rules/load-release.ts";
-import { announce, type Announced, type WithKafka } from "../announcement.ts";
+import { announce, type Announced, unfinished, type WithKafka } from "../announcement.ts";
 import type { ObjectStore } from "../objects/object-store.ts";
 import type { Database, Session } from "../postgres/database.ts";
 import { type EnrichmentFacts, enrichmentOf, listEnrichments, lockEnrichments } from "../postgres/enrichment-store.ts";
+
+const FINISH = "weir enrichment publish";
 
 export interface EnrichmentPorts {
   readonly database: Database;
@@ -47,7 +49,7 @@ export async function publishNewestEnrichment(ports: EnrichmentPorts): Promise<E
     const appended: Announced[] = [];
     const written: number[] = [];
     await writeObjects(session, objects, known, written).catch((thrown: unknown) => {
-      throw unfinished(`version ${version} is committed, but not published`, thrown);
+      throw unfinished(FINISH, `enrichment version ${version} is committed, but not published`, thrown);
     });
     const published = await newestPublished(objects);
     if (published > version) return { version, written, appended, newerThanKnown: published };
@@ -62,7 +64,7 @@ export async function publishNewestEnrichment(ports: EnrichmentPorts): Promise<E
     return { version, written, appended, newerThanKnown: null };
   });
   if (failure !== undefined)
-    throw unfinished(`version ${publication!.version} is published, but not announced in every partition`, failure);
+    throw unfinished(FINISH, `enrichment version ${publication!.version} is published, but not announced in every partition`, failure);
   return publication;
 }
 
@@ -93,11 +95,4 @@ function unreadable(address: string, key: string): CorruptStateError {
     code: "ENRICHMENT_INVALID",
     hint: "its name says the SHA-256 that it should have: move it away, then weir enrichment publish",
   });
-}
-
-/** The class of an error decides what a caller does about it, so it stays what it is and says more. */
-function unfinished(state: string, thrown: unknown): Error {
-  const error = toError(thrown);
-  if (error instanceof OperatingError) error.message = `enrichment ${state} (weir enrichment publish finishes it): ${error.message}`;
-  return error;
 }

@@ -7,7 +7,7 @@
  * I3  A control record of a version is appended only after the pointer names that version or a newer one.
  */
 import type { PipelineId } from "../../events/names.ts";
-import { CorruptStateError, OperatingError, toError } from "../../kernel/errors.ts";
+import { CorruptStateError, OperatingError } from "../../kernel/errors.ts";
 import { failpoint } from "../../kernel/failpoint.ts";
 import {
   CURRENT_KEY,
@@ -18,11 +18,12 @@ import {
   sha256Of,
   upcoming,
 } from "../../rules/load-release.ts";
-import { announce, type Announced, type WithKafka } from "../announcement.ts";
+import { announce, type Announced, unfinished, type WithKafka } from "../announcement.ts";
 import type { ObjectStore } from "../objects/object-store.ts";
 import type { Database } from "../postgres/database.ts";
 import { newestRelease, type StoredRelease, takeLock } from "../postgres/rules-store.ts";
 
+const FINISH = "weir rules publish";
 /** Any number, the same everywhere: publishers take turns. */
 const LOCK = 7_236_102;
 /** One that waits for a broker that is away holds it for a while. */
@@ -69,7 +70,7 @@ export async function publishNewest(ports: PublicationPorts): Promise<Publicatio
     const published = await publishedVersion(objects);
     if (published > version) return { version, pointerMoved: false, fromMs: 0, appended, newerThanKnown: published };
     const { moved, fromMs } = await writeObjects(objects, release).catch((thrown: unknown) => {
-      throw unfinished(`version ${version} is committed, but not published`, thrown);
+      throw unfinished(FINISH, `version ${version} is committed, but not published`, thrown);
     });
     // What was appended is recorded even when the next partition fails.
     const announcement = {
@@ -82,15 +83,8 @@ export async function publishNewest(ports: PublicationPorts): Promise<Publicatio
     return { version, pointerMoved: moved, fromMs, appended, newerThanKnown: null };
   });
   if (failure !== undefined)
-    throw unfinished(`version ${publication!.version} is published, but not announced in every partition`, failure);
+    throw unfinished(FINISH, `version ${publication!.version} is published, but not announced in every partition`, failure);
   return publication;
-}
-
-/** The class of an error decides what a caller does about it, so it stays what it is and says more. */
-function unfinished(state: string, thrown: unknown): Error {
-  const error = toError(thrown);
-  if (error instanceof OperatingError) error.message = `${state} (weir rules publish finishes it): ${error.message}`;
-  return error;
 }
 
 /** 0 = none, or none that can be read: then the next publication replaces the pointer. */
