@@ -1,6 +1,15 @@
 /** A closed minute as records of metrics.minutes: metrics, quality, cost, in this order, each only with rows. */
 import { type CostRow, encodeCostRows, encodeMetricRows, encodeQualityRows, type MetricRow, type MinuteKind, type QualityRow } from "#shared/events/minutes.ts"; // prettier-ignore
-import { bucketStartMs, COUNTER, FIRST_BUCKET, LATENCY_BUCKETS, MINUTE_MS, VALUE_MAX, VALUE_MIN } from "#shared/events/partials.ts";
+import {
+  bucketStartMs,
+  COUNTER,
+  FIRST_BUCKET,
+  LATENCY_BUCKETS,
+  MINUTE_MS,
+  rejectedIn,
+  VALUE_MAX,
+  VALUE_MIN,
+} from "#shared/events/partials.ts";
 import { type Destination, DESTINATIONS, PRICES } from "#shared/events/prices.ts";
 import type { ClosedMinute, MergedCell } from "./minute-merge.ts";
 
@@ -33,7 +42,7 @@ export function metricRows({ minuteMs, cells }: ClosedMinute): MetricRow[] {
       if (count > 0) rows.push({ minuteMs, metric, source, eventType: type, value, count });
     };
     const total = of("total");
-    const rejected = of("rejected_form") + of("rejected_schema") + of("rejected_identity") + of("rejected_time");
+    const rejected = rejectedIn(numbers);
     add("events", total, total);
     add("rate_per_s", total / (MINUTE_MS / 1_000), total);
     add("error_ratio", rejected / total, total);
@@ -100,6 +109,5 @@ function sentTo(destination: Destination, cells: readonly MergedCell[]): [events
   const sum = (name: keyof typeof COUNTER): number => cells.reduce((all, { numbers }) => all + numbers[COUNTER[name]]!, 0);
   if (destination === "late") return [sum("late"), sum("late_bytes")];
   if (destination !== "dlq") return [sum("clean"), sum("clean_bytes")];
-  const rejected = (["rejected_form", "rejected_schema", "rejected_identity", "rejected_time"] as const).map(sum);
-  return [rejected.reduce((all, events) => all + events, 0), sum("dead_letter_bytes")];
+  return [cells.reduce((all, { numbers }) => all + rejectedIn(numbers), 0), sum("dead_letter_bytes")];
 }

@@ -7,7 +7,7 @@
  */
 import { assert } from "#shared/kernel/assert.ts";
 import type { DictionaryColumn, EventColumns } from "#shared/events/columns.ts";
-import { CELL_WIDTH, COUNTER, encodePartial, decodePartial, FIRST_BUCKET, LATENCY_BUCKETS, MINUTE_MS, type PartialCells, VALUE_MAX, VALUE_MIN } from "#shared/events/partials.ts"; // prettier-ignore
+import { CELL_WIDTH, COUNTER, encodePartial, decodePartial, FIRST_BUCKET, LATENCY_BUCKETS, MINUTE_MS, type PartialCells, rejectedIn, VALUE_MAX, VALUE_MIN } from "#shared/events/partials.ts"; // prettier-ignore
 import { MAX_WORDS } from "./word-list.ts";
 import { countBytes, countFailed, countLate, countTimes, countValues } from "./minute-passes.ts";
 import { failedDimension, rejectedCounter } from "./reason-counters.ts";
@@ -234,10 +234,8 @@ export class MinuteCells {
 function countOutcomes(cell: Float64Array): void {
   let timed = 0;
   for (let i = 0; i < LATENCY_BUCKETS; i++) timed += cell[FIRST_BUCKET + i]!;
-  const rejected =
-    cell[COUNTER.rejected_form]! + cell[COUNTER.rejected_schema]! + cell[COUNTER.rejected_identity]! + cell[COUNTER.rejected_time]!;
   cell[COUNTER.clean] = timed - cell[COUNTER.late]!;
-  cell[COUNTER.total] = timed + cell[COUNTER.duplicate]! + rejected;
+  cell[COUNTER.total] = timed + cell[COUNTER.duplicate]! + rejectedIn(cell);
 }
 
 function idsOf({ values }: DictionaryColumn, names: Names, into: Int32Array): Int32Array {

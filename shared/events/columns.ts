@@ -21,6 +21,18 @@ export interface DictionaryColumn {
   readonly values: readonly string[];
 }
 
+/** Values in the order in which they come first; the empty text is null. */
+export function dictionaryOf(texts: readonly string[]): DictionaryColumn {
+  const codeOf = new Map<string, number>();
+  const codes = Int16Array.from(texts, (text) => {
+    if (text === "") return -1;
+    const code = codeOf.get(text) ?? codeOf.size;
+    codeOf.set(text, code);
+    return code;
+  });
+  return { codes, values: [...codeOf.keys()] };
+}
+
 export const VERDICT = { ok: 0, reject: 1, warning: 2 } as const;
 
 /** One block of events.valid: one row per source offset, in order, rejects included (DESIGN 3.3). */

@@ -4,7 +4,7 @@
  */
 import { defineSchema, type ArrowColumn, type ArrowField } from "./arrow/schema.ts";
 import { encodeColumns } from "./arrow/writer.ts";
-import type { DictionaryColumn } from "./columns.ts";
+import { dictionaryOf, type DictionaryColumn } from "./columns.ts";
 
 export type MinuteKind = "metrics" | "quality" | "cost";
 
@@ -112,15 +112,6 @@ function numbers<K extends string>(rows: readonly Readonly<Record<K, number>>[],
   return Float64Array.from(rows, (row) => row[name]);
 }
 
-/** Values in the order in which they come; the empty text is null, as everywhere in our blocks. */
 function texts<K extends string>(rows: readonly Readonly<Record<K, string>>[], name: K): DictionaryColumn {
-  const codeOf = new Map<string, number>();
-  const codes = Int16Array.from(rows, (row) => {
-    const text = row[name];
-    if (text === "") return -1;
-    const code = codeOf.get(text) ?? codeOf.size;
-    codeOf.set(text, code);
-    return code;
-  });
-  return { codes, values: [...codeOf.keys()] };
+  return dictionaryOf(rows.map((row) => row[name]));
 }

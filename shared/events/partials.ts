@@ -6,7 +6,7 @@ import { decodeColumns } from "./arrow/reader.ts";
 import { defineSchema, type ArrowColumn, type ArrowField } from "./arrow/schema.ts";
 import { encodeColumns } from "./arrow/writer.ts";
 import { corrupt } from "./arrow/flatbuffer.ts";
-import type { BytesColumn, DictionaryColumn } from "./columns.ts";
+import { type BytesColumn, dictionaryOf, type DictionaryColumn } from "./columns.ts";
 
 export const MINUTE_MS = 60_000;
 
@@ -41,6 +41,11 @@ export const COUNTERS = [
 export type Counter = (typeof COUNTERS)[number];
 
 export const COUNTER = Object.fromEntries(COUNTERS.map((name, i) => [name, i])) as Readonly<Record<Counter, number>>;
+
+/** Dead letters of a cell, whatever the stage of their reason. */
+export function rejectedIn(cell: Float64Array): number {
+  return cell[COUNTER.rejected_form]! + cell[COUNTER.rejected_schema]! + cell[COUNTER.rejected_identity]! + cell[COUNTER.rejected_time]!;
+}
 
 /** Two buckets per power of two of (latency + 1), up to 2^20 ms, in which the last one has no end. */
 export const LATENCY_BUCKETS = 40;
@@ -103,8 +108,8 @@ export function encodePartial({ minuteMs, sources, types, numbers }: PartialCell
   const minutes = new Float64Array(rows).fill(minuteMs);
   return encodeColumns(PARTIAL, rows, [
     minutes,
-    texts(sources),
-    texts(types),
+    dictionaryOf(sources),
+    dictionaryOf(types),
     ...counters,
     column(VALUE_MIN),
     column(VALUE_MAX),
@@ -135,17 +140,6 @@ function fillBuckets(numbers: Float64Array, rows: number, { offsets, bytes }: By
     if (offsets[row + 1]! - at !== HISTOGRAM_BYTES) throw corrupt("has a histogram of another size");
     for (let i = 0; i < LATENCY_BUCKETS; i++) numbers[row * CELL_WIDTH + FIRST_BUCKET + i] = view.getUint32(at + i * 4, true);
   }
-}
-
-function texts(list: readonly string[]): DictionaryColumn {
-  const codeOf = new Map<string, number>();
-  const codes = Int16Array.from(list, (text) => {
-    if (text === "") return -1;
-    const code = codeOf.get(text) ?? codeOf.size;
-    codeOf.set(text, code);
-    return code;
-  });
-  return { codes, values: [...codeOf.keys()] };
 }
 
 function decodedTexts(column: ArrowColumn): string[] {
