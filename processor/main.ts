@@ -20,7 +20,7 @@ import { confirmedOwner, LocalHost, type TaskHost } from "./assignment/task-host
 import { taskMaker } from "./assignment/task-maker.ts";
 import { runWorker } from "./assignment/worker.ts";
 import { WorkerPool } from "./assignment/worker-pool.ts";
-import { SecondStage } from "./minutes/second-stage.ts";
+import { SecondStage, type SecondStageEnd } from "./minutes/second-stage.ts";
 import { openProcessMetrics } from "./observe/process-metrics.ts";
 import { systemClock } from "./runtime/clock.ts";
 import { rebuildProgress } from "./runtime/rebuild-progress.ts";
@@ -43,13 +43,27 @@ function openHost({ config, log }: ServiceContext, kafka: Kafka, confirm: Confir
   return new WorkerPool(new URL(import.meta.url), workers, confirm);
 }
 
-/** With a connection of its own: its fetch waits for longer than a commit should. A historical lane has no minutes. */
-function withSecondStage(host: TaskHost, { config, log }: ServiceContext, stageKafka: Kafka, confirm: Confirm): TaskHost {
+/**
+ * With a connection of its own, whose fetch waits for longer than a commit should, opened where the stage runs. A historical lane has no minutes.
+ */
+function withSecondStage(host: TaskHost, { config, log }: ServiceContext, access: KafkaAccess, confirm: Confirm): TaskHost {
   if (config.historical) return host;
   const { lane, generation, partitions, transactionTimeoutMs } = config;
-  const ports = { kafka: stageKafka, clock: systemClock, log, mayFence: confirmedOwner(confirm, STAGE_PARTITION) };
   const options = { id: { lane, generation }, partitions, transactionTimeoutMs };
-  return new StagedHost(host, { run: (stop) => new SecondStage(ports, options).run(stop), clock: systemClock, log });
+  const run = async (stop: AbortSignal): Promise<SecondStageEnd> => {
+    try {
+      const kafka = await openKafka({ ...access, clientId: "weir-processor-minutes" });
+      try {
+        const ports = { kafka, clock: systemClock, log, mayFence: confirmedOwner(confirm, STAGE_PARTITION) };
+        return await new SecondStage(ports, options).run(stop);
+      } finally {
+        await kafka.close();
+      }
+    } catch (thrown) {
+      return { kind: "failed", error: toError(thrown) };
+    }
+  };
+  return new StagedHost(host, { run, clock: systemClock, log });
 }
 
 /**
@@ -73,8 +87,7 @@ async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAcc
     },
   );
   const confirm: Confirm = (partition) => membership.confirm(partition);
-  const stageKafka = await openKafka({ ...access, clientId: "weir-processor-minutes" });
-  const host = withSecondStage(openHost(context, kafka, confirm), context, stageKafka, confirm);
+  const host = withSecondStage(openHost(context, kafka, confirm), context, access, confirm);
   const owner = new PartitionOwner({
     host,
     clock: systemClock,
@@ -102,7 +115,6 @@ async function runMember(context: ServiceContext, kafka: Kafka, access: KafkaAcc
   leaving.abort();
   await member;
   await host.close();
-  await stageKafka.close();
   const failure = cause instanceof Error ? cause : owner.failure;
   if (failure !== null) throw failure;
   log.info("handed over");
