@@ -51,12 +51,9 @@ export default {
       { path: PURE_PROCESSOR },
       { path: "^(shared/(clients|config|telemetry)|processor/(checkpoint|runtime)|local|sinks|functions)/" },
     ),
+    forbid("parts-are-apart", { path: "^functions/" }, { path: "^(processor|sinks|local|loadgen|backup|dashboard|infra)/" }),
     // What runs a command in the cloud is a command.
-    forbid(
-      "parts-are-apart",
-      { path: "^functions/", pathNot: COMMANDS_IN_THE_CLOUD },
-      { path: "^(processor|sinks|local|loadgen|backup|cli|dashboard|infra)/" },
-    ),
+    forbid("functions-run-no-commands", { path: "^functions/", pathNot: COMMANDS_IN_THE_CLOUD }, { path: "^cli/" }),
     forbid("data-path-needs-no-postgres", { path: "^(functions/validator|processor|sinks)/" }, { path: "^shared/clients/postgres/" }),
     forbid("processor-is-apart", { path: "^processor/" }, { path: "^(functions|sinks|local|loadgen|backup|cli|dashboard|infra)/" }),
     forbid("sinks-are-apart", { path: "^sinks/" }, { path: "^(functions|processor|local|loadgen|backup|cli|dashboard|infra)/" }),

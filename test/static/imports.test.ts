@@ -38,6 +38,7 @@ const CANARIES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "fold-is-pure": { "processor/fold/io.ts": `import "node:fs";` },
   "fold-knows-no-client": { "processor/state/up.ts": `import "../runtime/leaf.ts";`, "processor/runtime/leaf.ts": "export {};" },
   "parts-are-apart": { "functions/validator/up.ts": `import "../../processor/leaf.ts";`, "processor/leaf.ts": "export {};" },
+  "functions-run-no-commands": { "functions/validator/order.ts": `import "../../cli/leaf.ts";`, "cli/leaf.ts": "export {};" },
   "data-path-needs-no-postgres": {
     "functions/validator/down.ts": `import "../../shared/clients/postgres/leaf.ts";`,
     "shared/clients/postgres/leaf.ts": "export {};",
